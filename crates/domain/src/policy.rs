@@ -1,0 +1,352 @@
+//! When to sync, and what to do when an attempt ended: pure, total, and the same for the same arguments.
+//!
+//! Words for people are not made here; the reasons are a closed list. Begin with [`evaluate`] and [`settle`].
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Serialize, Serializer};
+
+use crate::fault::Fault;
+use crate::trigger::Trigger;
+
+/// What the policy knows of a source and stream group.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Whether the source is switched on.
+    pub enabled: bool,
+    /// Whether the source belongs to a tenant.
+    pub has_owner: bool,
+    /// How many partitions there are to read.
+    pub partitions: u64,
+    /// When a manual sync was last accepted.
+    pub last_manual_at: Option<Timestamp>,
+    /// When a whole sync last ended with success.
+    pub last_success_at: Option<Timestamp>,
+    /// What is known of the budget that the sync would spend.
+    pub budget: Budget,
+    /// Whether a whole-group forward sync is active.
+    pub syncing: bool,
+    /// The numbers to decide by.
+    pub thresholds: Thresholds,
+}
+
+/// What is known of a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// The provider states no remaining count: requests are paced, and a sync is never refused for them.
+    Paced,
+    /// The provider counts.
+    Counted {
+        /// How many requests a full budget has.
+        limit: u64,
+        /// How many are left; unknown counts as full.
+        remaining: Option<u64>,
+        /// When it is full again; a time in the past counts as full.
+        resets_at: Option<Timestamp>,
+    },
+}
+
+/// The numbers that decisions depend on, all configurable.
+#[derive(Clone, Copy, Debug)]
+pub struct Thresholds {
+    /// How long after a manual sync another one is refused.
+    pub manual_cooldown: SignedDuration,
+    /// A source without success for longer than this may be synced by hand at any time.
+    pub stale_after: SignedDuration,
+    /// Requests that are left to people and other tools.
+    pub floor: u64,
+    /// The floor in percent of a small limit; the lower of the two counts.
+    pub floor_percent: u64,
+    /// Requests that scheduled syncs leave to webhooks, beside the floor.
+    pub reserve: u64,
+    /// The reserve in percent of a small limit; the lower of the two counts.
+    pub reserve_percent: u64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            manual_cooldown: SignedDuration::from_hours(1),
+            stale_after: SignedDuration::from_hours(48),
+            floor: 100,
+            floor_percent: 2,
+            reserve: 500,
+            reserve_percent: 10,
+        }
+    }
+}
+
+impl Thresholds {
+    /// Returns how many requests must be left of a budget of `limit` before `trigger` may begin a sync.
+    #[must_use]
+    pub fn required(&self, trigger: Trigger, limit: u64) -> u64 {
+        let floor = self.floor.min(percent(limit, self.floor_percent));
+        let reserve = self.reserve.min(percent(limit, self.reserve_percent));
+        if trigger == Trigger::Cron { floor.saturating_add(reserve) } else { floor }
+    }
+}
+
+fn percent(of: u64, percent: u64) -> u64 {
+    // Through u128: a provider may state any limit, and the product must not wrap.
+    u64::try_from(u128::from(of) * u128::from(percent) / 100).unwrap_or(u64::MAX)
+}
+
+/// What the policy answers to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// What to do.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+    /// The numbers behind it.
+    #[serde(skip_serializing_if = "Metadata::is_empty")]
+    pub metadata: Metadata,
+}
+
+/// What to do with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Make a sync of it.
+    Start,
+    /// Drop it: nothing is wrong, it is not needed now.
+    Skip,
+    /// Refuse it: something stands in the way.
+    Block,
+}
+
+/// Why; a closed list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Nothing stands in the way.
+    Ready,
+    /// The source is switched off.
+    Disabled,
+    /// The source belongs to nobody.
+    NoOwner,
+    /// The source has no partition to read.
+    NothingToSync,
+    /// A manual sync was accepted a short while ago.
+    CooldownActive,
+    /// The budget is too low.
+    RateLimited,
+    /// A whole sync of the same group is active.
+    AlreadySyncing,
+}
+
+/// The numbers behind a decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata {
+    /// How long the cooldown still lasts, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cooldown_ms: Option<i64>,
+    /// When the budget is full again, in epoch milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "epoch_ms")]
+    pub blocked_until: Option<Timestamp>,
+    /// Requests that must be left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required_budget: Option<u64>,
+    /// Requests that are left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub available_budget: Option<u64>,
+}
+
+impl Metadata {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+// The signature is the one that `serialize_with` calls.
+#[expect(clippy::ref_option, reason = "serde passes the field by reference")]
+fn epoch_ms<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(Timestamp::as_millisecond).serialize(serializer)
+}
+
+impl Decision {
+    fn new(action: Action, reason: Reason) -> Self {
+        Self { action, reason, metadata: Metadata::default() }
+    }
+}
+
+/// Decides whether a request for a whole-group sync starts one. The first check that fails wins.
+#[must_use]
+pub fn evaluate(facts: &Facts, trigger: Trigger, now: Timestamp) -> Decision {
+    if !facts.enabled {
+        return Decision::new(Action::Block, Reason::Disabled);
+    }
+    if !facts.has_owner {
+        return Decision::new(Action::Block, Reason::NoOwner);
+    }
+    if facts.partitions == 0 {
+        return Decision::new(Action::Block, Reason::NothingToSync);
+    }
+    if let Some(rest) = cooldown_rest(facts, trigger, now) {
+        let metadata = Metadata { cooldown_ms: Some(millis_up(rest)), ..Metadata::default() };
+        return Decision { action: Action::Skip, reason: Reason::CooldownActive, metadata };
+    }
+    if let Some(metadata) = budget_shortage(facts, trigger, now) {
+        return Decision { action: Action::Block, reason: Reason::RateLimited, metadata };
+    }
+    if facts.syncing {
+        let action = if trigger == Trigger::Manual { Action::Block } else { Action::Skip };
+        return Decision::new(action, Reason::AlreadySyncing);
+    }
+    Decision::new(Action::Start, Reason::Ready)
+}
+
+fn cooldown_rest(facts: &Facts, trigger: Trigger, now: Timestamp) -> Option<SignedDuration> {
+    if trigger != Trigger::Manual {
+        return None;
+    }
+    let stale = facts.last_success_at.is_none_or(|at| now.duration_since(at) > facts.thresholds.stale_after);
+    if stale {
+        return None;
+    }
+    let rest = facts.thresholds.manual_cooldown - now.duration_since(facts.last_manual_at?);
+    rest.is_positive().then_some(rest)
+}
+
+fn budget_shortage(facts: &Facts, trigger: Trigger, now: Timestamp) -> Option<Metadata> {
+    let Budget::Counted { limit, remaining, resets_at } = facts.budget else { return None };
+    let full = resets_at.is_some_and(|at| at <= now);
+    let available = if full { limit } else { remaining.unwrap_or(limit) };
+    let required = facts.thresholds.required(trigger, limit);
+    (available < required).then_some(Metadata {
+        blocked_until: Some(resets_at.unwrap_or_else(|| after(now, RESET_FALLBACK))),
+        required_budget: Some(required),
+        available_budget: Some(available),
+        cooldown_ms: None,
+    })
+}
+
+/// Rounds up, so that a caller who waits exactly this long is not refused again.
+fn millis_up(rest: SignedDuration) -> i64 {
+    let whole = i64::try_from(rest.as_millis()).unwrap_or(i64::MAX);
+    if rest.subsec_nanos() % 1_000_000 == 0 { whole } else { whole.saturating_add(1) }
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The partition was read to its end.
+    CaughtUp,
+    /// The provider refused, or no answer came.
+    Faulted(Fault),
+    /// Our own code panicked.
+    Panicked,
+    /// The process is shutting down.
+    Interrupted,
+    /// A person stopped the sync.
+    Cancelled,
+}
+
+/// What the policy makes of an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The job is done.
+    Complete,
+    /// Keep the lease, wait, and ask again.
+    WaitHere {
+        /// When to ask again.
+        until: Timestamp,
+    },
+    /// Free the worker; the next attempt begins later and this one counts.
+    Retry {
+        /// When the next attempt may begin.
+        at: Timestamp,
+    },
+    /// Free the worker until a budget is full again; this attempt does not count.
+    Snooze {
+        /// When the job may go on.
+        until: Timestamp,
+    },
+    /// Forget the place to read on from, and begin anew.
+    StartOver,
+    /// Failed for good; kept for people to see.
+    Discard {
+        /// Whether the partition itself is at fault: it is then only probed daily.
+        invalidates: bool,
+    },
+    /// Failed for good, and so would every other job of the source.
+    StopSource,
+    /// Give the job back, as if this attempt had not begun.
+    Release,
+    /// Stopped by a person.
+    Cancel,
+}
+
+/// Attempts without progress before a job is discarded: the waits between them are 1 s and 2 s.
+pub const ATTEMPTS_MAX: u32 = 3;
+
+/// The longest wait that keeps a worker: a minute is shorter than giving the job away and back.
+pub const WAIT_HERE_MAX: SignedDuration = SignedDuration::from_secs(60);
+
+/// The wait for a limit whose end is unknown: the longest window that a counted provider uses.
+pub const RESET_FALLBACK: SignedDuration = SignedDuration::from_hours(1);
+
+/// The longest wait that a provider can make us keep. A reset further away is taken for a mistake and asked again
+/// after this; providers' windows last an hour, and their clocks may be some minutes ahead of ours.
+pub const RESET_MAX: SignedDuration = SignedDuration::from_mins(65);
+
+/// Decides what becomes of a job whose attempt number `attempt` (from 1; progress resets it) ended.
+#[must_use]
+pub fn settle(outcome: &Outcome, attempt: u32, now: Timestamp) -> Verdict {
+    match outcome {
+        Outcome::CaughtUp => Verdict::Complete,
+        Outcome::Interrupted => Verdict::Release,
+        Outcome::Cancelled => Verdict::Cancel,
+        Outcome::Panicked => passing(None, attempt, now, false),
+        Outcome::Faulted(fault) => match fault {
+            Fault::RateLimited { until, .. } => limited(*until, now),
+            Fault::Transient { after, .. } => passing(*after, attempt, now, true),
+            Fault::Malformed { .. } => passing(None, attempt, now, true),
+            Fault::CursorLost if attempt >= ATTEMPTS_MAX => Verdict::Discard { invalidates: false },
+            Fault::CursorLost => Verdict::StartOver,
+            Fault::Unauthorized => Verdict::StopSource,
+            Fault::Denied | Fault::Gone => Verdict::Discard { invalidates: true },
+        },
+    }
+}
+
+fn limited(until: Option<Timestamp>, now: Timestamp) -> Verdict {
+    let until = reset(until, now);
+    if until.duration_since(now) <= WAIT_HERE_MAX {
+        Verdict::WaitHere { until }
+    } else {
+        Verdict::Snooze { until }
+    }
+}
+
+/// Returns when a limit ends, whatever the provider said: never in the past, never absurdly far away.
+#[must_use]
+pub fn reset(until: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    // One second at least: an answer that refuses and names a time already past must not be asked again at once.
+    let earliest = after(now, SignedDuration::from_secs(1));
+    until.unwrap_or_else(|| after(now, RESET_FALLBACK)).clamp(earliest, after(now, RESET_MAX))
+}
+
+/// Waits 1 s, 2 s, 4 s … (30 s at most) or as long as the provider asked, whichever is longer.
+fn passing(asked: Option<Duration>, attempt: u32, now: Timestamp, may_wait_here: bool) -> Verdict {
+    if attempt >= ATTEMPTS_MAX {
+        return Verdict::Discard { invalidates: false };
+    }
+    let own = SignedDuration::from_secs(1_i64 << attempt.saturating_sub(1).min(5))
+        .min(SignedDuration::from_secs(30));
+    let asked = asked.and_then(|it| SignedDuration::try_from(it).ok()).unwrap_or_default();
+    let wait = own.max(asked).min(RESET_MAX);
+    let at = after(now, wait);
+    if may_wait_here && wait <= WAIT_HERE_MAX {
+        Verdict::WaitHere { until: at }
+    } else {
+        Verdict::Retry { at }
+    }
+}
+
+/// Adds without leaving the range of times: the clock comes from outside and may be at either end.
+fn after(now: Timestamp, wait: SignedDuration) -> Timestamp {
+    now.saturating_add(wait).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,161 @@
+//! How a connector declares the tables its records land in; the store creates and widens them.
+//!
+//! Specs only grow: a released column is never dropped, renamed or given another kind.
+
+use jiff::Timestamp;
+
+/// The kind of a landed column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Unicode text; NUL lands as U+FFFD, because PostgreSQL stores none.
+    Text,
+    /// A 64-bit integer, also for snowflakes.
+    Integer,
+    /// A double.
+    Real,
+    /// True or false.
+    Bool,
+    /// An instant: `timestamptz`, or UTC text of fixed width in SQLite.
+    Timestamp,
+    /// A JSON document.
+    Json,
+}
+
+/// One column that a connector fills.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its name in the database.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// What it holds, for the person who reads the schema.
+    pub comment: &'static str,
+}
+
+/// What the store keeps beside the declared columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upkeep {
+    /// Records that change: the raw body, its hash, and when it was seen first, changed last and deleted.
+    Tracked,
+    /// Facts that follow from their key and never change: stored once, nothing beside them.
+    Immutable,
+}
+
+/// A table that records land in. Its key starts with `source_id`, which the store adds.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// Its name in the database: `<provider>_<stream>`, or one of the shared tables below.
+    pub name: &'static str,
+    /// What one row is.
+    pub comment: &'static str,
+    /// The declared columns, in the order of [`crate::page::Record::cells`].
+    pub columns: &'static [Column],
+    /// The names of the key columns after `source_id`; a prefix of `columns`.
+    pub key: &'static [&'static str],
+    /// What is kept beside the columns.
+    pub upkeep: Upkeep,
+    /// Further indexes, each a list of column names after `source_id`.
+    pub indexes: &'static [&'static [&'static str]],
+}
+
+/// One value of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// No value.
+    Null,
+    /// For [`Kind::Text`].
+    Text(String),
+    /// For [`Kind::Integer`].
+    Integer(i64),
+    /// For [`Kind::Real`].
+    Real(f64),
+    /// For [`Kind::Bool`].
+    Bool(bool),
+    /// For [`Kind::Timestamp`].
+    Timestamp(Timestamp),
+    /// For [`Kind::Json`], as JSON text.
+    Json(String),
+}
+
+impl<T: Into<Cell>> From<Option<T>> for Cell {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+macro_rules! cell_from {
+    ($($from:ty => $variant:ident),*) => {$(
+        impl From<$from> for Cell {
+            fn from(value: $from) -> Self {
+                Self::$variant(value.into())
+            }
+        }
+    )*};
+}
+cell_from!(String => Text, &str => Text, i64 => Integer, f64 => Real, bool => Bool, Timestamp => Timestamp);
+
+const fn column(name: &'static str, kind: Kind, comment: &'static str) -> Column {
+    Column { name, kind, comment }
+}
+
+/// Branches of every provider: one row per branch, with its head.
+pub static BRANCHES: Table = Table {
+    name: "branches",
+    comment: "A branch of a repository, as last listed.",
+    columns: &[
+        column("repository_id", Kind::Integer, "The provider's number of the repository."),
+        column("name", Kind::Text, "The branch's name."),
+        column("head_sha", Kind::Text, "The commit that the branch points at."),
+        column("protected", Kind::Bool, "Whether the provider protects the branch."),
+    ],
+    key: &["repository_id", "name"],
+    upkeep: Upkeep::Tracked,
+    indexes: &[],
+};
+
+/// Commits of every provider, once per source and repository, whichever branches reach them.
+pub static COMMITS: Table = Table {
+    name: "commits",
+    comment: "A commit of a repository; the view commit_branches says which branches reach it.",
+    columns: &[
+        column("repository_id", Kind::Integer, "The provider's number of the repository."),
+        column("sha", Kind::Text, "The commit's hash, in lower-case hex."),
+        column("message", Kind::Text, "The whole message."),
+        column("author_name", Kind::Text, "Who wrote it, as git says."),
+        column("author_email", Kind::Text, "The author's address, as git says."),
+        column("author_login", Kind::Text, "The author's account at the provider, where it knows one."),
+        column("authored_at", Kind::Timestamp, "When it was written, as git says."),
+        column("committer_name", Kind::Text, "Who committed it, as git says."),
+        column("committer_email", Kind::Text, "The committer's address, as git says."),
+        column(
+            "committed_at",
+            Kind::Timestamp,
+            "When it was committed, as git says; not when it was pushed.",
+        ),
+        column("jira_key", Kind::Text, "The first Jira key in the message's first line."),
+        column(
+            "jira_keys",
+            Kind::Json,
+            "All Jira keys in the message's first line, an array; null where none.",
+        ),
+        column("url", Kind::Text, "The commit's page at the provider."),
+    ],
+    key: &["repository_id", "sha"],
+    upkeep: Upkeep::Tracked,
+    indexes: &[&["committed_at"], &["jira_key"]],
+};
+
+/// The edges of the commit graph.
+pub static COMMIT_PARENTS: Table = Table {
+    name: "commit_parents",
+    comment: "One parent of a commit; merges have several.",
+    columns: &[
+        column("repository_id", Kind::Integer, "The provider's number of the repository."),
+        column("sha", Kind::Text, "The commit."),
+        column("position", Kind::Integer, "Which parent: 0 is the first."),
+        column("parent_sha", Kind::Text, "The parent."),
+    ],
+    key: &["repository_id", "sha", "position"],
+    upkeep: Upkeep::Immutable,
+    indexes: &[],
+};
