@@ -147,6 +147,8 @@ pub struct Stream {
     pub item_batch: Option<usize>,
     /// Whether its pages are asked for only if they changed. Such a page takes one request.
     pub conditional: bool,
+    /// The table whose rows the stream lists completely, so that rows it no longer lists are gone.
+    pub lists: Option<&'static Table>,
 }
 
 /// What a provider is known to bear, beside what its answers say.

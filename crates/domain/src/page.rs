@@ -111,11 +111,10 @@ pub enum Next {
     },
 }
 
-/// The end of a complete listing: rows of `owner` that it did not deliver are gone.
+/// The end of a complete listing of the stream's [`crate::connector::Stream::lists`] table: rows of `owner` that it
+/// did not deliver are gone. The table's last key column tells its rows apart within an owner.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sweep {
-    /// The table that was listed. Its last key column tells its rows apart within an owner.
-    pub table: String,
     /// The value of the first key column, where the key has two columns.
     pub owner: Option<i64>,
     /// The stream and partition whose items follow the same listing, where there is one.
