@@ -1,6 +1,9 @@
 //! When to sync, and what to do when an attempt ended: pure, total, and the same for the same arguments.
 //!
-//! Words for people are not made here; the reasons are a closed list. Begin with [`evaluate`] and [`settle`].
+//! It must never make words for people: the reasons are a closed list. Begin with [`evaluate`] and [`settle`].
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -42,7 +45,8 @@ pub enum Budget {
         limit: u64,
         /// How many are left; unknown counts as full.
         remaining: Option<u64>,
-        /// When it is full again; a time in the past counts as full.
+        /// When it is full again. A time in the past counts as full, and so does none at all or one further
+        /// away than [`RESET_MAX`]: a count that no time ends could only be mended by the sync that it forbids.
         resets_at: Option<Timestamp>,
     },
 }
@@ -83,13 +87,16 @@ impl Thresholds {
     pub fn required(&self, trigger: Trigger, limit: u64) -> u64 {
         let floor = self.floor.min(percent(limit, self.floor_percent));
         let reserve = self.reserve.min(percent(limit, self.reserve_percent));
-        if trigger == Trigger::Cron { floor.saturating_add(reserve) } else { floor }
+        let required = if trigger == Trigger::Cron { floor.saturating_add(reserve) } else { floor };
+        // Whatever is configured, a full budget is enough: else a source would be blocked for ever.
+        required.min(limit)
     }
 }
 
+/// Rounds up, so that even the smallest limit keeps one request back: a sync never begins with nothing left.
 fn percent(of: u64, percent: u64) -> u64 {
     // Through u128: a provider may state any limit, and the product must not wrap.
-    u64::try_from(u128::from(of) * u128::from(percent) / 100).unwrap_or(u64::MAX)
+    u64::try_from((u128::from(of) * u128::from(percent)).div_ceil(100)).unwrap_or(u64::MAX)
 }
 
 /// What the policy answers to a request.
@@ -100,7 +107,6 @@ pub struct Decision {
     /// Why.
     pub reason: Reason,
     /// The numbers behind it.
-    #[serde(skip_serializing_if = "Metadata::is_empty")]
     pub metadata: Metadata,
 }
 
@@ -154,16 +160,10 @@ pub struct Metadata {
     pub available_budget: Option<u64>,
 }
 
-impl Metadata {
-    fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-// The signature is the one that `serialize_with` calls.
+/// Rounds up, so that a caller who waits until then is not refused again.
 #[expect(clippy::ref_option, reason = "serde passes the field by reference")]
 fn epoch_ms<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    at.map(Timestamp::as_millisecond).serialize(serializer)
+    at.map(|at| millis_up(at.duration_since(Timestamp::UNIX_EPOCH))).serialize(serializer)
 }
 
 impl Decision {
@@ -206,17 +206,19 @@ fn cooldown_rest(facts: &Facts, trigger: Trigger, now: Timestamp) -> Option<Sign
     if stale {
         return None;
     }
-    let rest = facts.thresholds.manual_cooldown - now.duration_since(facts.last_manual_at?);
+    // The distance counts, not the direction: after a clock was set back, nobody waits for it to catch up.
+    let since = now.duration_since(facts.last_manual_at?).abs();
+    let rest = facts.thresholds.manual_cooldown.saturating_sub(since);
     rest.is_positive().then_some(rest)
 }
 
 fn budget_shortage(facts: &Facts, trigger: Trigger, now: Timestamp) -> Option<Metadata> {
     let Budget::Counted { limit, remaining, resets_at } = facts.budget else { return None };
-    let full = resets_at.is_some_and(|at| at <= now);
-    let available = if full { limit } else { remaining.unwrap_or(limit) };
+    let resets_at = resets_at.filter(|at| *at > now && at.duration_since(now) <= RESET_MAX)?;
+    let available = remaining.unwrap_or(limit);
     let required = facts.thresholds.required(trigger, limit);
     (available < required).then_some(Metadata {
-        blocked_until: Some(resets_at.unwrap_or_else(|| after(now, RESET_FALLBACK))),
+        blocked_until: Some(resets_at),
         required_budget: Some(required),
         available_budget: Some(available),
         cooldown_ms: None,
@@ -226,7 +228,8 @@ fn budget_shortage(facts: &Facts, trigger: Trigger, now: Timestamp) -> Option<Me
 /// Rounds up, so that a caller who waits exactly this long is not refused again.
 fn millis_up(rest: SignedDuration) -> i64 {
     let whole = i64::try_from(rest.as_millis()).unwrap_or(i64::MAX);
-    if rest.subsec_nanos() % 1_000_000 == 0 { whole } else { whole.saturating_add(1) }
+    // The remainder of a negative time is negative, and cutting it off has already rounded up.
+    if rest.subsec_nanos() % 1_000_000 > 0 { whole.saturating_add(1) } else { whole }
 }
 
 /// How an attempt ended.
@@ -264,7 +267,8 @@ pub enum Verdict {
         /// When the job may go on.
         until: Timestamp,
     },
-    /// Forget the place to read on from, and begin anew.
+    /// Forget the place to read on from, and begin anew. It counts as an attempt, and pages read again are no
+    /// progress that would give it back: else a place that is lost each time would be read for ever.
     StartOver,
     /// Failed for good; kept for people to see.
     Discard {
@@ -282,10 +286,13 @@ pub enum Verdict {
 /// Attempts without progress before a job is discarded: the waits between them are 1 s and 2 s.
 pub const ATTEMPTS_MAX: u32 = 3;
 
+// The waits double without a cap of their own, so more attempts need one: no wait of ours is longer than 30 s.
+const _: () = assert!(ATTEMPTS_MAX >= 2 && (1 << (ATTEMPTS_MAX - 2)) <= 30);
+
 /// The longest wait that keeps a worker: a minute is shorter than giving the job away and back.
 pub const WAIT_HERE_MAX: SignedDuration = SignedDuration::from_secs(60);
 
-/// The wait for a limit whose end is unknown: the longest window that a counted provider uses.
+/// The wait for a limit whose end is unknown: the longest window that a provider who counts uses.
 pub const RESET_FALLBACK: SignedDuration = SignedDuration::from_hours(1);
 
 /// The longest wait that a provider can make us keep. A reset further away is taken for a mistake and asked again
@@ -329,14 +336,14 @@ pub fn reset(until: Option<Timestamp>, now: Timestamp) -> Timestamp {
     until.unwrap_or_else(|| after(now, RESET_FALLBACK)).clamp(earliest, after(now, RESET_MAX))
 }
 
-/// Waits 1 s, 2 s, 4 s … (30 s at most) or as long as the provider asked, whichever is longer.
+/// Waits 1 s, 2 s … or as long as the provider asked, whichever is longer.
 fn passing(asked: Option<Duration>, attempt: u32, now: Timestamp, may_wait_here: bool) -> Verdict {
     if attempt >= ATTEMPTS_MAX {
         return Verdict::Discard { invalidates: false };
     }
-    let own = SignedDuration::from_secs(1_i64 << attempt.saturating_sub(1).min(5))
-        .min(SignedDuration::from_secs(30));
-    let asked = asked.and_then(|it| SignedDuration::try_from(it).ok()).unwrap_or_default();
+    let own = SignedDuration::from_secs(1 << attempt.saturating_sub(1));
+    // Longer than any duration of ours is still a wish to wait long; how long it may be is bounded below.
+    let asked = asked.map_or(own, |it| SignedDuration::try_from(it).unwrap_or(RESET_MAX));
     let wait = own.max(asked).min(RESET_MAX);
     let at = after(now, wait);
     if may_wait_here && wait <= WAIT_HERE_MAX {
