@@ -1,0 +1,139 @@
+//! One source's way out: its credential, its budgets, its pace, and how many requests it may have under way.
+//!
+//! Every request of every job goes through [`Account::get`]; nothing may ask a provider beside it.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use domain::connector::{Connector, Spec};
+use domain::fault::{Cause, Fault};
+use domain::page::{Request, Response};
+use domain::source::Settings;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use reqwest::header::HeaderMap;
+use store::Secret;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use crate::budget::Budgets;
+use crate::clock::Clock;
+use crate::http::{Access, Answer, Http, fixed_headers};
+
+/// What all jobs of a source share in this process.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) budgets: Budgets,
+    under_way: Semaphore,
+    pace: Option<DefaultDirectRateLimiter>,
+}
+
+impl Gate {
+    /// Makes the gate of a source. The pace belongs to the provider's own service; other hosts of the same software
+    /// set limits of their own and state them.
+    pub(crate) fn new(spec: &Spec, base_url: &str, in_flight_max: usize) -> Self {
+        let per_minute = spec.limits.per_minute.filter(|_| base_url == spec.default_base_url);
+        let quota = per_minute.and_then(NonZeroU32::new).map(Quota::per_minute);
+        Self {
+            budgets: Budgets::default(),
+            under_way: Semaphore::new(spec.limits.concurrent_max.min(in_flight_max).max(1)),
+            pace: quota.map(RateLimiter::direct),
+        }
+    }
+}
+
+/// One source's way out, for the length of a job.
+pub(crate) struct Account {
+    connector: &'static dyn Connector,
+    gate: Arc<Gate>,
+    base: Url,
+    headers: HeaderMap,
+    token: Option<Secret>,
+    http: Http,
+    clock: Clock,
+}
+
+impl Account {
+    pub(crate) fn new(
+        connector: &'static dyn Connector,
+        settings: &Settings,
+        token: Option<Secret>,
+        gate: Arc<Gate>,
+        http: Http,
+        clock: Clock,
+    ) -> Result<Self, Fault> {
+        let base = Url::parse(&settings.base_url)
+            .map_err(|_| Fault::Malformed { what: "the source's base URL".to_owned() })?;
+        let headers = fixed_headers(connector.spec().headers);
+        Ok(Self { connector, gate, base, headers, token, http, clock })
+    }
+
+    /// Asks, when the budgets allow it, and reads off the answer what it says of them.
+    ///
+    /// Faults are those that any provider's answer shows: a limit, a server error, no answer. What else an answer
+    /// means is for the connector to read. The count is of requests sent.
+    pub(crate) async fn get(&self, request: &Request, validator: Option<&str>) -> (Result<Answer, Fault>, u64) {
+        let Ok(_permit) = self.gate.under_way.acquire().await else {
+            return (Err(Fault::Transient { after: None, cause: Cause::Connect }), 0);
+        };
+        if let Some(pace) = &self.gate.pace {
+            pace.until_ready().await;
+        }
+        let now = self.clock.now();
+        let grant = match self.gate.budgets.admit(request.bucket, now) {
+            Ok(grant) => grant,
+            Err(spent) => {
+                return (Err(Fault::RateLimited { until: Some(spent.until), bucket: spent.bucket }), 0);
+            }
+        };
+        // If this future is dropped half-way, the request still counts as under way until the budget's window ends;
+        // the guard gives it back.
+        let mut under_way = UnderWay { gate: &self.gate, grant: Some(grant), clock: &self.clock };
+        let access = Access { base: &self.base, headers: &self.headers, token: self.token.as_ref() };
+        let (answer, sent) = self.http.get(access, &request.url, validator).await;
+        let response = match &answer {
+            Ok(Answer::Whole(response) | Answer::NotModified(response)) => response,
+            Err(_) => return (answer, sent),
+        };
+        let meters = self.connector.meter(request, response);
+        under_way.finish(&meters);
+        let refused = meters.iter().find(|it| it.refused.is_some());
+        if let Some(meter) = refused {
+            // The budget knows how long, also where the answer named no time.
+            let until = self.gate.budgets.admit(request.bucket, self.clock.now()).err().map(|it| it.until);
+            return (Err(Fault::RateLimited { until, bucket: meter.bucket }), sent);
+        }
+        if let Some(fault) = server_error(response) {
+            return (Err(fault), sent);
+        }
+        (answer, sent)
+    }
+}
+
+struct UnderWay<'a> {
+    gate: &'a Gate,
+    grant: Option<crate::budget::Grant>,
+    clock: &'a Clock,
+}
+
+impl UnderWay<'_> {
+    fn finish(&mut self, meters: &[domain::connector::Meter]) {
+        if let Some(grant) = self.grant.take() {
+            self.gate.budgets.finish(&grant, meters, self.clock.now());
+        }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.finish(&[]);
+    }
+}
+
+fn server_error(response: &Response) -> Option<Fault> {
+    if response.status < 500 {
+        return None;
+    }
+    let after = response.headers.get("retry-after").and_then(|it| it.trim().parse().ok());
+    let after = after.map(std::time::Duration::from_secs);
+    Some(Fault::Transient { after, cause: Cause::Server(response.status) })
+}

@@ -1,0 +1,64 @@
+//! `source check`: asks the provider for the first page of everything that the settings name, and lands nothing.
+
+use std::collections::HashMap;
+
+use domain::job::Lane;
+use domain::policy;
+use tokio_util::sync::CancellationToken;
+
+use crate::account::Account;
+use crate::error::Error;
+use crate::fetch::{Fetcher, Place, Why};
+use crate::service::{Checked, Finding, SyncService, connector, refused};
+
+impl SyncService {
+    /// Checks that a source's settings and credential can read what they name.
+    ///
+    /// # Errors
+    /// When the source is unknown or its credential cannot be opened; a provider's refusal is a finding.
+    pub async fn check_source(&self, name: &str) -> Result<Vec<Checked>, Error> {
+        let row = self.source(name).await?;
+        let connector = connector(&row.provider)?;
+        let token = self.store.secret(row.id, &self.vault).await?;
+        let gate = self.gate(row.id, connector, &row.settings.base_url).await?;
+        let http = self.pool.http.clone();
+        let account = Account::new(connector, &row.settings, token, gate, http, self.clock.clone())
+            .map_err(|fault| Error::Internal(fault.to_string()))?;
+        let stop = CancellationToken::new();
+        let mut checked = Vec::new();
+        for root in connector.roots(&row.settings)? {
+            let fetcher = Fetcher {
+                connector,
+                account: &account,
+                clock: &self.clock,
+                bodies: &self.pool.bodies,
+                stop: &stop,
+                settings: &row.settings,
+                stream: root.stream,
+                partition: &root.key,
+                args: &root.args,
+                lane: Lane::Forward,
+                conditional: false,
+                // A person waits for the answer: no attempt after this one.
+                attempt: policy::ATTEMPTS_MAX,
+            };
+            let finding = match fetcher.fetch(&Place::default(), &HashMap::new()).await {
+                Ok(fetched) => Finding::Readable {
+                    records: fetched.page.records.len(),
+                    found: fetched.page.partitions.iter().map(title).collect(),
+                },
+                Err(missed) => match missed.why {
+                    Why::Fault { fault, .. } => refused(&fault),
+                    Why::Changed | Why::Stopped => return Err(Error::Internal("the check was stopped".to_owned())),
+                },
+            };
+            checked.push(Checked { partition: root.key, finding });
+        }
+        self.store.save_budgets(row.id, self.gate_budgets(row.id)).await?;
+        Ok(checked)
+    }
+}
+
+fn title(partition: &domain::page::Partition) -> String {
+    partition.args["full_name"].as_str().unwrap_or(&partition.key).to_owned()
+}

@@ -1,0 +1,297 @@
+//! One page: steps the connector, sends what it describes, and waits in place where the policy says so.
+//!
+//! It writes nothing.
+
+use std::collections::HashMap;
+
+use domain::connector::{Connector, SEND_MAX, Step};
+use domain::fault::Fault;
+use domain::job::Lane;
+use domain::page::{Cursor, Item, Next, Page, Read, Request, Response};
+use domain::policy::{self, Outcome, Verdict};
+use domain::source::Settings;
+use futures::future::join_all;
+use jiff::Timestamp;
+use serde_json::Value;
+use store::{Pass, Validator};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use crate::account::Account;
+use crate::clock::Clock;
+use crate::http::Answer;
+
+/// What a page is fetched with, for the length of a job.
+pub(crate) struct Fetcher<'a> {
+    pub(crate) connector: &'static dyn Connector,
+    pub(crate) account: &'a Account,
+    pub(crate) clock: &'a Clock,
+    pub(crate) bodies: &'a Bodies,
+    pub(crate) stop: &'a CancellationToken,
+    pub(crate) settings: &'a Settings,
+    pub(crate) stream: &'a str,
+    pub(crate) partition: &'a str,
+    pub(crate) args: &'a Value,
+    pub(crate) lane: Lane,
+    pub(crate) conditional: bool,
+    pub(crate) attempt: u32,
+}
+
+/// Where to read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Place {
+    pub(crate) cursor: Option<Cursor>,
+    pub(crate) items: Vec<Item>,
+    /// Whether the listing is read without validators.
+    pub(crate) plain: bool,
+}
+
+/// A page that was fetched and is not committed yet.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) page: Page,
+    pub(crate) pass: Pass,
+    pub(crate) validator: Option<(String, String)>,
+    pub(crate) requests: u64,
+    pub(crate) observed_at: Timestamp,
+    /// Keeps the bodies counted until the page is committed.
+    pub(crate) held: Option<OwnedSemaphorePermit>,
+}
+
+/// Why there is no page.
+#[derive(Debug)]
+pub(crate) struct Missed {
+    pub(crate) why: Why,
+    pub(crate) requests: u64,
+}
+
+/// The reasons for a missing page.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The policy has to settle this fault; waiting in place is used up.
+    Fault { fault: Fault, verdict: Verdict },
+    /// A later page of a listing changed: the listing must be read again without validators.
+    Changed,
+    /// The job was told to stop.
+    Stopped,
+}
+
+impl Fetcher<'_> {
+    /// Fetches the page at `place`.
+    pub(crate) async fn fetch(&self, place: &Place, validators: &HashMap<String, Validator>) -> Result<Fetched, Missed> {
+        let mut requests = 0;
+        let mut attempt = self.attempt.max(1);
+        loop {
+            let missed = match self.try_fetch(place, validators, &mut requests, &mut attempt).await {
+                Ok(mut fetched) => {
+                    fetched.requests = requests;
+                    return Ok(fetched);
+                }
+                Err(why) => why,
+            };
+            let Why::Fault { fault, verdict: Verdict::WaitHere { until } } = &missed else {
+                return Err(Missed { why: missed, requests });
+            };
+            tracing::debug!(stream = self.stream, partition = self.partition, fault = fault.code(), %until, "waiting");
+            attempt += 1;
+            if !self.wait(*until).await {
+                return Err(Missed { why: Why::Stopped, requests });
+            }
+        }
+    }
+
+    async fn try_fetch(
+        &self,
+        place: &Place,
+        validators: &HashMap<String, Validator>,
+        requests: &mut u64,
+        attempt: &mut u32,
+    ) -> Result<Fetched, Why> {
+        let mut got: Vec<Response> = Vec::new();
+        let mut held = None;
+        let mut asked = None;
+        let read = Read {
+            source: self.settings,
+            stream: self.stream,
+            partition: self.partition,
+            args: self.args,
+            lane: self.lane,
+            items: &place.items,
+            cursor: place.cursor.as_ref(),
+        };
+        loop {
+            match self.connector.step(&read, &got).map_err(|fault| self.judge(fault, *attempt))? {
+                Step::Page(page) => return Ok(self.finish(place, page, &got, asked, held)),
+                Step::Send(wanted) => {
+                    asked = if got.is_empty() && wanted.len() == 1 { Some(wanted[0].url.clone()) } else { None };
+                    let validator = self.validator(place, &wanted, validators);
+                    if held.is_none() {
+                        held = self.until_stopped(self.bodies.hold(wanted.len())).await?;
+                    }
+                    let etag = validator.map(|it| it.etag.as_str());
+                    match self.send(&wanted, etag, requests, attempt).await? {
+                        Sent::All(answers) => got.extend(answers),
+                        Sent::NotModified(response) => return self.unchanged(validator, &response, *attempt),
+                    }
+                    if self.conditional && !place.plain && place.cursor.is_some() && got.iter().any(is_success) {
+                        return Err(Why::Changed);
+                    }
+                }
+            }
+        }
+    }
+
+    fn validator<'v>(
+        &self,
+        place: &Place,
+        wanted: &[Request],
+        validators: &'v HashMap<String, Validator>,
+    ) -> Option<&'v Validator> {
+        let single = wanted.len() == 1 && self.conditional && !place.plain;
+        if single { validators.get(&wanted.first()?.url) } else { None }
+    }
+
+    fn finish(
+        &self,
+        place: &Place,
+        page: Page,
+        got: &[Response],
+        asked: Option<String>,
+        held: Option<OwnedSemaphorePermit>,
+    ) -> Fetched {
+        let listed = self.conditional && !got.is_empty();
+        let pass = if listed { Pass::Plain { first: place.cursor.is_none() } } else { Pass::Incremental };
+        // A validator stands for one answer: it is kept under the address that was asked for, also when redirected.
+        let etag = got.first().filter(|_| listed).and_then(|it| it.headers.get("etag"));
+        let validator = asked.zip(etag.map(str::to_owned));
+        let observed_at = got.iter().map(|it| it.requested_at).min().unwrap_or_else(|| self.clock.now());
+        Fetched { page, pass, validator, requests: 0, observed_at, held }
+    }
+
+    /// Replays what the validator stands for. A replayed listing sweeps nothing: it saw no keys.
+    fn unchanged(&self, validator: Option<&Validator>, response: &Response, attempt: u32) -> Result<Fetched, Why> {
+        let Some(validator) = validator else {
+            let what = "not modified, although nothing was said to be known".to_owned();
+            return Err(self.judge(Fault::Malformed { what }, attempt));
+        };
+        let next = match validator.next.clone() {
+            Next::CaughtUp { cursor, .. } => Next::CaughtUp { cursor, sweep: None },
+            more @ Next::More(_) => more,
+        };
+        Ok(Fetched {
+            page: Page::empty(next),
+            pass: Pass::Unchanged,
+            validator: None,
+            requests: 0,
+            observed_at: response.requested_at,
+            held: None,
+        })
+    }
+
+    /// Sends requests side by side, and those that failed in passing once more, until all have an answer.
+    async fn send(
+        &self,
+        wanted: &[Request],
+        etag: Option<&str>,
+        requests: &mut u64,
+        attempt: &mut u32,
+    ) -> Result<Sent, Why> {
+        let mut answers: Vec<Option<Response>> = wanted.iter().map(|_| None).collect();
+        debug_assert!(wanted.len() <= SEND_MAX, "a step sends at most SEND_MAX requests");
+        loop {
+            let missing: Vec<usize> = (0..wanted.len()).filter(|&at| answers[at].is_none()).collect();
+            let sending = join_all(missing.iter().map(|&at| self.account.get(&wanted[at], etag)));
+            let round = self.until_stopped(sending).await?;
+            let mut fault = None;
+            let mut progress = false;
+            for (&at, (answer, sent)) in missing.iter().zip(round) {
+                *requests += sent;
+                match answer {
+                    Ok(Answer::NotModified(response)) => return Ok(Sent::NotModified(response)),
+                    Ok(Answer::Whole(response)) => {
+                        answers[at] = Some(response);
+                        progress = true;
+                    }
+                    Err(it) => fault = Some(worse(fault, it)),
+                }
+            }
+            let Some(fault) = fault else { return Ok(Sent::All(answers.into_iter().flatten().collect())) };
+            let limited = matches!(fault, Fault::RateLimited { .. });
+            match self.judge(fault, *attempt) {
+                Why::Fault { verdict: Verdict::WaitHere { until }, .. } => {
+                    if !progress && !limited {
+                        *attempt += 1;
+                    }
+                    if !self.wait(until).await {
+                        return Err(Why::Stopped);
+                    }
+                }
+                why => return Err(why),
+            }
+        }
+    }
+
+    fn judge(&self, fault: Fault, attempt: u32) -> Why {
+        let outcome = Outcome::Faulted(fault.clone());
+        Why::Fault { verdict: policy::settle(&outcome, attempt, self.clock.now()), fault }
+    }
+
+    async fn wait(&self, until: Timestamp) -> bool {
+        self.until_stopped(self.clock.sleep_until(until)).await.is_ok()
+    }
+
+    async fn until_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Why> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(Why::Stopped),
+            done = work => Ok(done),
+        }
+    }
+}
+
+enum Sent {
+    All(Vec<Response>),
+    NotModified(Response),
+}
+
+fn is_success(response: &Response) -> bool {
+    (200..300).contains(&response.status)
+}
+
+/// Of two faults of one round, returns the one that decides: a refused credential, then the longest limit.
+fn worse(known: Option<Fault>, other: Fault) -> Fault {
+    let rank = |fault: &Fault| match fault {
+        Fault::Unauthorized => (3, None),
+        Fault::RateLimited { until, .. } => (2, *until),
+        _ => (1, None),
+    };
+    match known {
+        Some(known) if rank(&known) >= rank(&other) => known,
+        _ => other,
+    }
+}
+
+/// Bounds the bytes of answers that this process holds: those that arrive, and those not committed yet.
+#[derive(Debug)]
+pub(crate) struct Bodies {
+    free_kib: std::sync::Arc<tokio::sync::Semaphore>,
+}
+
+/// What answers may take together. Ten jobs with a page ahead each stay below it; it is what keeps memory flat.
+const BODIES_KIB_MAX: u32 = 16 << 10;
+
+/// What one answer is reckoned with before it is there: 100 commits are some 450 KB.
+const BODY_KIB: u32 = 512;
+
+impl Bodies {
+    pub(crate) fn new() -> Self {
+        Self { free_kib: std::sync::Arc::new(tokio::sync::Semaphore::new(BODIES_KIB_MAX as usize)) }
+    }
+
+    /// Waits until there is room for `answers` answers. A page asks once, for its first step: asking again while
+    /// holding could make two pages wait for each other.
+    async fn hold(&self, answers: usize) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(answers).unwrap_or(u32::MAX).saturating_mul(BODY_KIB).min(BODIES_KIB_MAX);
+        self.free_kib.clone().acquire_many_owned(kib).await.ok()
+    }
+}

@@ -1,0 +1,257 @@
+//! One job, page by page: fetch, commit, and the next page already under way while one is committed.
+//!
+//! Nothing is undone here, because nothing is done outside [`Store::commit_page`]: a job that stops anywhere goes on
+//! from its last page.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use domain::connector::{Group, Stream};
+use domain::fault::Fault;
+use domain::page::{Item, Next};
+use domain::policy::{self, Outcome, Verdict};
+use jiff::SignedDuration;
+use store::{Commit, Lease, Pass, Store, StoreError, Validator};
+
+use crate::clock::Clock;
+use crate::fetch::{Fetched, Fetcher, Missed, Place, Why};
+
+/// Items that one look at the database brings; a few pages' worth.
+const ITEMS_MAX: u32 = 64;
+
+/// Items that may fail one after the other before their partition is taken to be at fault.
+const ITEMS_FAILED_MAX: u32 = 3;
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) verdict: Verdict,
+    /// What went wrong: a stable word, and what is known of it.
+    pub(crate) fault: Option<(String, String)>,
+    /// Requests that no page has counted.
+    pub(crate) requests: u64,
+}
+
+/// A job under way.
+pub(crate) struct Run<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) lease: &'a Lease,
+    pub(crate) fetcher: Fetcher<'a>,
+    pub(crate) group: &'static Group,
+    pub(crate) stream: &'static Stream,
+    pub(crate) clock: &'a Clock,
+    pub(crate) lease_time: SignedDuration,
+    pub(crate) place: Place,
+    pub(crate) validators: HashMap<String, Validator>,
+    /// Items still to read; the first of them stand in `place`.
+    pub(crate) queue: VecDeque<Item>,
+    pub(crate) tally: Tally,
+}
+
+/// What a run remembers between its pages.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    requests: u64,
+    started_over: HashSet<String>,
+    items_failed: u32,
+    finished_item: bool,
+}
+
+/// How a step of the loop ended.
+enum Turn {
+    GoOn(Option<Result<Fetched, Missed>>),
+    End(Ended),
+}
+
+impl Run<'_> {
+    /// Reads until the partition is caught up, or something ends it.
+    ///
+    /// An error is the database's: the job is then as its last page left it.
+    pub(crate) async fn run(mut self) -> Result<Ended, StoreError> {
+        if self.stream.item_batch.is_some() && !self.load_items().await? {
+            return Ok(self.end(&Outcome::CaughtUp));
+        }
+        let mut ahead = None;
+        loop {
+            let fetched = match ahead.take() {
+                Some(fetched) => fetched,
+                None => self.fetcher.fetch(&self.place, &self.validators).await,
+            };
+            let turn = match fetched {
+                Ok(fetched) => self.commit(fetched).await?,
+                Err(missed) => self.miss(missed).await?,
+            };
+            match turn {
+                Turn::GoOn(next) => ahead = next,
+                Turn::End(ended) => return Ok(ended),
+            }
+        }
+    }
+
+    /// Commits a page while the next one is fetched, if what that one is follows from this one.
+    async fn commit(&mut self, fetched: Fetched) -> Result<Turn, StoreError> {
+        let Fetched { page, pass, validator, requests, observed_at, held } = fetched;
+        let read: Vec<_> = self.place.items.iter().map(|it| (it.key.clone(), it.wanted.clone())).collect();
+        let after = self.after(&page.next, &page.done, pass);
+        let now = self.clock.now();
+        let commit = Commit {
+            page,
+            pass,
+            read,
+            validator,
+            requests: requests + std::mem::take(&mut self.tally.requests),
+            observed_at,
+            lease_until: now.saturating_add(self.lease_time).unwrap_or(now),
+            group: self.group,
+        };
+        let committing = async {
+            let committed = self.store.commit_page(self.lease, commit, now).await;
+            drop(held);
+            committed
+        };
+        let fetching = async {
+            match &after {
+                After::Read(place) => Some(self.fetcher.fetch(place, &self.validators).await),
+                After::Look | After::CaughtUp | After::Stuck => None,
+            }
+        };
+        let (committed, ahead) = tokio::join!(committing, fetching);
+        committed?;
+        match after {
+            After::Read(place) => {
+                self.place = place;
+                Ok(Turn::GoOn(ahead))
+            }
+            After::Look if self.load_items().await? => Ok(Turn::GoOn(None)),
+            After::Look | After::CaughtUp => Ok(Turn::End(self.end(&Outcome::CaughtUp))),
+            After::Stuck => {
+                let fault = Fault::Malformed { what: "a page that finished no item".to_owned() };
+                Ok(Turn::End(self.ended(Verdict::Discard { invalidates: false }, Some(fault))))
+            }
+        }
+    }
+
+    /// Says what is to be read once the page that ended with `next` is committed.
+    fn after(&mut self, next: &Next, done: &[String], pass: Pass) -> After {
+        let plain = self.place.plain || matches!(pass, Pass::Plain { .. });
+        let Some(batch) = self.stream.item_batch else {
+            return match next {
+                Next::More(cursor) => {
+                    After::Read(Place { cursor: Some(cursor.clone()), items: Vec::new(), plain })
+                }
+                Next::CaughtUp { .. } => After::CaughtUp,
+            };
+        };
+        if !done.is_empty() {
+            self.tally.items_failed = 0;
+        }
+        self.queue.retain(|it| !done.contains(&it.key));
+        if let (Next::More(cursor), Some(first)) = (next, self.queue.front_mut()) {
+            first.cursor = Some(cursor.clone());
+            return After::Read(self.place_of_items(batch));
+        }
+        // The first item that is finished may be the one that the others start from, so the database is asked anew.
+        let first_finished = !done.is_empty() && !std::mem::replace(&mut self.tally.finished_item, true);
+        if done.is_empty() {
+            return After::Stuck;
+        }
+        if self.queue.is_empty() || first_finished { After::Look } else { After::Read(self.place_of_items(batch)) }
+    }
+
+    fn place_of_items(&self, batch: usize) -> Place {
+        let items: Vec<Item> = self.queue.iter().take(batch).cloned().collect();
+        Place { cursor: items.first().and_then(|it| it.cursor.clone()), items, plain: false }
+    }
+
+    /// Asks the database for due items; false when there are none.
+    async fn load_items(&mut self) -> Result<bool, StoreError> {
+        let Some(batch) = self.stream.item_batch else { return Ok(true) };
+        self.queue = self.store.due_items(self.lease, ITEMS_MAX).await?.into();
+        self.place = self.place_of_items(batch);
+        Ok(!self.queue.is_empty())
+    }
+
+    /// Makes something of a page that did not come.
+    async fn miss(&mut self, missed: Missed) -> Result<Turn, StoreError> {
+        self.tally.requests += missed.requests;
+        let now = self.clock.now();
+        let (fault, verdict) = match missed.why {
+            Why::Stopped => return Ok(Turn::End(self.end(&Outcome::Interrupted))),
+            Why::Changed => {
+                let requests = std::mem::take(&mut self.tally.requests);
+                self.store.restart_listing(self.lease, requests, now).await?;
+                self.place = Place { plain: true, ..Place::default() };
+                self.validators.clear();
+                return Ok(Turn::GoOn(None));
+            }
+            Why::Fault { fault, verdict } => (fault, verdict),
+        };
+        let item = self.place.items.first().map(|it| it.key.clone());
+        match (verdict, item) {
+            (Verdict::StartOver, item) => self.start_over(item, fault).await,
+            (Verdict::Discard { .. }, Some(item)) if is_about_one_item(&fault) => self.fail_item(item, fault).await,
+            (verdict, _) => Ok(Turn::End(self.ended(verdict, Some(fault)))),
+        }
+    }
+
+    /// Forgets the place to read on from. Once for each item or job: what is lost twice is not there.
+    async fn start_over(&mut self, item: Option<String>, fault: Fault) -> Result<Turn, StoreError> {
+        if !self.tally.started_over.insert(item.clone().unwrap_or_default()) {
+            return match item {
+                Some(item) => self.fail_item(item, fault).await,
+                None => Ok(Turn::End(self.ended(Verdict::Discard { invalidates: false }, Some(fault)))),
+            };
+        }
+        let requests = std::mem::take(&mut self.tally.requests);
+        self.store.start_over(self.lease, item, requests, self.clock.now()).await?;
+        self.validators.clear();
+        if self.stream.item_batch.is_some() {
+            let more = self.load_items().await?;
+            return Ok(if more { Turn::GoOn(None) } else { Turn::End(self.end(&Outcome::CaughtUp)) });
+        }
+        self.place = Place { plain: true, ..Place::default() };
+        Ok(Turn::GoOn(None))
+    }
+
+    /// Notes that an item cannot be read, and goes on with the others, unless item after item fails.
+    async fn fail_item(&mut self, item: String, fault: Fault) -> Result<Turn, StoreError> {
+        self.tally.items_failed += 1;
+        if self.tally.items_failed >= ITEMS_FAILED_MAX {
+            let invalidates = matches!(fault, Fault::Denied | Fault::Gone);
+            return Ok(Turn::End(self.ended(Verdict::Discard { invalidates }, Some(fault))));
+        }
+        let requests = std::mem::take(&mut self.tally.requests);
+        self.store.fail_item(self.lease, item, words(&fault), requests, self.clock.now()).await?;
+        let more = self.load_items().await?;
+        Ok(if more { Turn::GoOn(None) } else { Turn::End(self.end(&Outcome::CaughtUp)) })
+    }
+
+    fn end(&mut self, outcome: &Outcome) -> Ended {
+        self.ended(policy::settle(outcome, self.lease.attempt, self.clock.now()), None)
+    }
+
+    fn ended(&mut self, verdict: Verdict, fault: Option<Fault>) -> Ended {
+        Ended { verdict, fault: fault.as_ref().map(words), requests: std::mem::take(&mut self.tally.requests) }
+    }
+}
+
+/// Returns what is stored of a fault: its stable word, and what is known of it.
+pub(crate) fn words(fault: &Fault) -> (String, String) {
+    (fault.code().to_owned(), fault.to_string())
+}
+
+/// What follows a committed page.
+enum After {
+    /// Read this, at once.
+    Read(Place),
+    /// Ask the database which items are due.
+    Look,
+    /// Nothing.
+    CaughtUp,
+    /// Nothing can follow: the page brought no item to its end and named no place to read on from.
+    Stuck,
+}
+
+/// Says whether a fault may be one item's own, so that the others can still be read.
+fn is_about_one_item(fault: &Fault) -> bool {
+    matches!(fault, Fault::Denied | Fault::Gone | Fault::Malformed { .. } | Fault::CursorLost)
+}

@@ -1,0 +1,396 @@
+//! `SyncService`, the one door: every face and every chore asks here, and nothing starts a sync beside it.
+
+use std::path::PathBuf;
+
+use domain::connector::{Connector, Group, Spec};
+use domain::fault::Fault;
+use domain::id::{JobId, SourceId, SyncId};
+use domain::policy::{self, Action, Budget, Decision, Facts, Metadata, Reason, Thresholds};
+use domain::source::Settings;
+use domain::trigger::Trigger;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use store::{
+    BudgetRow, Enqueue, Enqueued, JobRow, NewSource, Secret, SecretChange, SourceChange, SourceRow, SourceStatus,
+    Store, StoredFacts, StoreError, SyncRow, Vault,
+};
+
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::http::{Http, HttpLimits, check_base_url};
+use crate::worker::Pool;
+use std::sync::Arc;
+
+/// How the engine is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `sqlite://PATH` or `postgres://…`.
+    pub database_url: String,
+    /// SQLite's largest number of pages; `None` is SQLite's own limit.
+    pub max_page_count: Option<u32>,
+    /// Where the key comes from that credentials are sealed with.
+    pub key: SealingKey,
+    /// Jobs that run side by side in this process.
+    pub workers: usize,
+    /// Requests of one source under way at once; the connector's own limit holds too.
+    pub in_flight: usize,
+    /// How long a worker may be silent before its job is given to another.
+    pub lease: SignedDuration,
+    /// The limits of outbound requests.
+    pub http: HttpLimits,
+    /// The time.
+    pub clock: Clock,
+    /// At which write transaction this process kills itself, for crash tests; debug builds only.
+    #[cfg(debug_assertions)]
+    pub kill_at: Option<store::KillAt>,
+}
+
+impl Options {
+    /// A lease is renewed four times in its life, so that two lost renewals do not lose it.
+    pub(crate) fn heartbeat(lease: SignedDuration) -> std::time::Duration {
+        std::time::Duration::try_from(lease / 4).unwrap_or(std::time::Duration::from_secs(1))
+    }
+}
+
+/// Where the sealing key comes from.
+#[derive(Clone, Debug)]
+pub enum SealingKey {
+    /// The key itself: 64 hex digits, or base64 of 32 bytes.
+    Text(Secret),
+    /// A file that holds it; made on first start, readable by its owner only.
+    File(PathBuf),
+}
+
+/// The engine's one door. Clones share everything.
+#[derive(Clone)]
+pub struct SyncService {
+    pub(crate) store: Store,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) options: Arc<Options>,
+    pub(crate) clock: Clock,
+    pub(crate) pool: Arc<Pool>,
+}
+
+/// A source to be added.
+#[derive(Clone, Debug)]
+pub struct AddSource {
+    /// The provider's word; see [`provider_specs`].
+    pub provider: String,
+    /// The source's name, unique among the tenant's.
+    pub name: String,
+    /// The API's root; `None` is the provider's own.
+    pub base_url: Option<String>,
+    /// The connector's settings, by name.
+    pub options: Value,
+    /// The credential.
+    pub token: Option<Secret>,
+}
+
+/// What is to be changed of a source; `None` leaves it.
+#[derive(Clone, Debug, Default)]
+pub struct SourceChanges {
+    /// The API's root.
+    pub base_url: Option<String>,
+    /// The connector's settings, all of them.
+    pub options: Option<Value>,
+    /// The credential.
+    pub token: Option<Secret>,
+    /// Whether the source is switched on.
+    pub enabled: Option<bool>,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requested {
+    /// A sync was made of it.
+    Started {
+        /// The sync.
+        sync: SyncId,
+        /// The jobs it began with.
+        jobs: u64,
+    },
+    /// It was skipped or refused.
+    Refused {
+        /// What the policy answered.
+        decision: Decision,
+        /// The active sync, where that is the reason.
+        active: Option<SyncId>,
+    },
+}
+
+/// What a check found for one thing that the settings name.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// What was asked for.
+    pub partition: String,
+    /// What came back.
+    pub finding: Finding,
+}
+
+/// The result of one check.
+#[derive(Clone, Debug)]
+pub enum Finding {
+    /// It can be read; so many records came with the first page, and these partitions were found.
+    Readable {
+        /// Records of the first page.
+        records: usize,
+        /// What was found, by name.
+        found: Vec<String>,
+    },
+    /// It cannot.
+    Refused {
+        /// The fault's stable word.
+        code: String,
+        /// What is known of it.
+        detail: String,
+    },
+}
+
+/// Returns what every connector offers, for help texts and checks.
+pub fn provider_specs() -> impl Iterator<Item = &'static Spec> {
+    connectors::ALL.iter().map(|it| it.spec())
+}
+
+impl SyncService {
+    /// Opens the database and the key. Nothing runs until [`SyncService::work`].
+    pub async fn open(options: Options) -> Result<Self, Error> {
+        let specs: Vec<&'static Spec> = provider_specs().collect();
+        let clock = options.clock.clone();
+        let store = Store::open(
+            store::Options {
+                url: options.database_url.clone(),
+                // 16 MiB: the pages of an index over a million commits that one page's rows touch.
+                cache_kib: 16 << 10,
+                max_page_count: options.max_page_count,
+                #[cfg(debug_assertions)]
+                kill_at: options.kill_at,
+            },
+            &specs,
+        )
+        .await?;
+        let vault = match &options.key {
+            SealingKey::Text(text) => Vault::from_key_text(text.expose())?,
+            SealingKey::File(path) => Vault::from_key_file(path)?,
+        };
+        let offset = store.clock_offset_ms(clock.now()).await?;
+        // Half a second is within what the network adds; below it our own clock is as good as the database's.
+        if offset.abs() > 500 {
+            clock.set_offset_ms(offset);
+        }
+        let http = Http::new(options.http, clock.clone()).map_err(|error| Error::Internal(error.to_string()))?;
+        let pool = Arc::new(Pool::new(http));
+        Ok(Self { store, vault: Arc::new(vault), clock, pool, options: Arc::new(options) })
+    }
+
+    /// Closes the database's connections.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
+    /// Returns the time by which the engine decides.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Adds a source. Nothing is asked of the provider.
+    pub async fn add_source(&self, add: AddSource) -> Result<SourceId, Error> {
+        let connector = connector(&add.provider)?;
+        let settings = settings(connector.spec(), add.base_url.as_deref(), add.options)?;
+        let roots = connector.roots(&settings)?;
+        let new = NewSource {
+            name: name(&add.name)?,
+            provider: connector.spec().provider.to_owned(),
+            settings,
+            secret: add.token,
+            roots,
+        };
+        match self.store.add_source(new, &self.vault, self.clock.now()).await {
+            Err(StoreError::Conflict(_)) => {
+                Err(Error::Conflict(format!("there is already a source `{}`; change it with --update", add.name)))
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Changes a source. What the settings no longer name is not read any more; its rows stay.
+    pub async fn update_source(&self, name: &str, changes: SourceChanges) -> Result<(), Error> {
+        let row = self.source(name).await?;
+        let connector = connector(&row.provider)?;
+        let base_url = changes.base_url.unwrap_or(row.settings.base_url);
+        let options = changes.options.unwrap_or(row.settings.options);
+        let settings = settings(connector.spec(), Some(&base_url), options)?;
+        let roots = connector.roots(&settings)?;
+        let change = SourceChange {
+            settings,
+            roots,
+            enabled: changes.enabled.unwrap_or(row.enabled),
+            secret: changes.token.map_or(SecretChange::Keep, SecretChange::Set),
+        };
+        Ok(self.store.update_source(row.id, change, &self.vault, self.clock.now()).await?)
+    }
+
+    /// Finds a source by its name.
+    pub async fn source(&self, name: &str) -> Result<SourceRow, Error> {
+        let unknown = || Error::Unknown { what: "source", id: name.to_owned() };
+        self.store.source(name).await?.ok_or_else(unknown)
+    }
+
+    /// Lists the sources.
+    pub async fn sources(&self) -> Result<Vec<SourceRow>, Error> {
+        Ok(self.store.sources().await?)
+    }
+
+    /// Counts the landed rows of a source, by table.
+    pub async fn landed_counts(&self, source: SourceId) -> Result<Vec<(String, i64)>, Error> {
+        Ok(self.store.landed_counts(source).await?)
+    }
+
+    /// Removes a source with its credential and state; with `purge` its landed rows too.
+    pub async fn remove_source(&self, name: &str, purge: bool) -> Result<(), Error> {
+        let row = self.source(name).await?;
+        match self.store.remove_source(row.id, purge).await {
+            Err(StoreError::Conflict(_)) => Err(Error::Conflict(format!(
+                "a sync of `{name}` is running; cancel it first with `syncline sync cancel`"
+            ))),
+            other => Ok(other?),
+        }
+    }
+
+    /// Asks for a sync of a source's stream group, and says what became of it.
+    pub async fn request(&self, source: &str, group: &str, trigger: Trigger) -> Result<Requested, Error> {
+        let row = self.source(source).await?;
+        let spec = connector(&row.provider)?.spec();
+        let group = spec
+            .groups
+            .iter()
+            .find(|it| it.name == group)
+            .ok_or_else(|| Error::Unknown { what: "stream group", id: group.to_owned() })?;
+        let now = self.clock.now();
+        let stored = self.store.facts(row.id, group, now).await?;
+        let active = stored.active_sync;
+        let decision = policy::evaluate(&facts(&stored, spec, group, now), trigger, now);
+        if decision.action != Action::Start {
+            self.store.refuse(row.id, trigger, decision, now).await?;
+            let active = active.filter(|_| decision.reason == Reason::AlreadySyncing);
+            return Ok(Requested::Refused { decision, active });
+        }
+        match self.store.enqueue(Enqueue { source: row.id, group, trigger, decision }, now).await? {
+            Enqueued::Started { sync, jobs } => Ok(Requested::Started { sync, jobs }),
+            // Another request came first, between the look and the enqueueing.
+            Enqueued::Active { sync } => {
+                let action = if trigger == Trigger::Manual { Action::Block } else { Action::Skip };
+                let decision = Decision { action, reason: Reason::AlreadySyncing, metadata: Metadata::default() };
+                self.store.refuse(row.id, trigger, decision, now).await?;
+                Ok(Requested::Refused { decision, active: Some(sync) })
+            }
+        }
+    }
+
+    /// Returns a sync.
+    pub async fn sync(&self, sync: SyncId) -> Result<SyncRow, Error> {
+        self.store.sync(sync).await?.ok_or_else(|| Error::Unknown { what: "sync", id: sync.to_string() })
+    }
+
+    /// Finds the sync that a job belongs to.
+    pub async fn sync_of_job(&self, job: JobId) -> Result<Option<SyncId>, Error> {
+        Ok(self.store.sync_of_job(job).await?)
+    }
+
+    /// Lists the latest syncs, of one source or of all.
+    pub async fn syncs(&self, source: Option<SourceId>, limit: u32) -> Result<Vec<SyncRow>, Error> {
+        Ok(self.store.syncs(source, limit).await?)
+    }
+
+    /// Lists a sync's jobs.
+    pub async fn jobs(&self, sync: SyncId) -> Result<Vec<JobRow>, Error> {
+        Ok(self.store.jobs(sync).await?)
+    }
+
+    /// Stops a sync; false when it had already ended. Running jobs stop within two seconds, at their last page.
+    pub async fn cancel(&self, sync: SyncId) -> Result<bool, Error> {
+        self.sync(sync).await?;
+        Ok(self.store.cancel(sync, self.clock.now()).await?)
+    }
+
+    /// Returns where every source and stream group stands.
+    pub async fn status(&self) -> Result<Vec<SourceStatus>, Error> {
+        Ok(self.store.source_status().await?)
+    }
+
+    /// Says what the policy would answer to a manual request now.
+    pub async fn decide(&self, source: &SourceRow, group: &str) -> Result<Option<Decision>, Error> {
+        let spec = connector(&source.provider)?.spec();
+        let Some(group) = spec.groups.iter().find(|it| it.name == group) else { return Ok(None) };
+        let now = self.clock.now();
+        let stored = self.store.facts(source.id, group, now).await?;
+        Ok(Some(policy::evaluate(&facts(&stored, spec, group, now), Trigger::Manual, now)))
+    }
+}
+
+pub(crate) fn connector(provider: &str) -> Result<&'static dyn Connector, Error> {
+    connectors::find(provider)
+        .ok_or_else(|| Error::Unknown { what: "provider", id: provider.to_owned() })
+}
+
+fn settings(spec: &Spec, base_url: Option<&str>, options: Value) -> Result<Settings, Error> {
+    let text = base_url.unwrap_or(spec.default_base_url);
+    let base_url =
+        check_base_url(text).map_err(|why| Error::Invalid { field: "base-url", why: format!("`{text}` {why}") })?;
+    Ok(Settings { base_url, options })
+}
+
+/// Names are typed and shown in tables: short, and without what a shell or a terminal would take for its own.
+fn name(text: &str) -> Result<String, Error> {
+    let fits = (1..=64).contains(&text.len())
+        && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it))
+        && !text.starts_with('-');
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        let why = format!("`{text}` is not a name: use 1 to 64 of a-z A-Z 0-9 - _ . (not starting with -)");
+        Err(Error::Invalid { field: "name", why })
+    }
+}
+
+fn facts(stored: &StoredFacts, spec: &Spec, group: &Group, now: Timestamp) -> Facts {
+    Facts {
+        enabled: stored.enabled,
+        has_owner: stored.has_owner,
+        partitions: stored.partitions,
+        last_manual_at: stored.last_manual_at,
+        last_success_at: stored.last_success_at,
+        budget: budget(&stored.budgets, spec, now),
+        syncing: stored.active_sync.is_some(),
+        thresholds: Thresholds {
+            manual_cooldown: SignedDuration::from_millis(group.manual_cooldown_ms),
+            ..Thresholds::default()
+        },
+    }
+}
+
+/// Picks the budget that says most about whether a sync may begin: one that refuses for longer than a job would wait
+/// in place, else the lowest of those that count.
+fn budget(rows: &[BudgetRow], spec: &Spec, now: Timestamp) -> Budget {
+    let limit = |row: &BudgetRow| row.limit.and_then(|it| u64::try_from(it).ok()).or(spec.limits.budget);
+    let refused = rows.iter().find_map(|row| {
+        let until = row.blocked_until.filter(|it| it.duration_since(now) > policy::WAIT_HERE_MAX)?;
+        Some(Budget::Counted { limit: limit(row)?, remaining: Some(0), resets_at: Some(until) })
+    });
+    let counted = rows.iter().filter_map(|row| {
+        let remaining = u64::try_from(row.remaining?).ok()?;
+        Some(Budget::Counted { limit: limit(row)?, remaining: Some(remaining), resets_at: row.resets_at })
+    });
+    let left = |budget: &Budget| match budget {
+        Budget::Counted { remaining, resets_at, .. } if resets_at.is_none_or(|at| at > now) => *remaining,
+        _ => None,
+    };
+    let lowest = counted.min_by_key(|it| left(it).unwrap_or(u64::MAX));
+    let unknown = spec.limits.budget.map(|limit| Budget::Counted { limit, remaining: None, resets_at: None });
+    refused.or(lowest).or(unknown).unwrap_or(Budget::Paced)
+}
+
+/// Turns a fault into what a check reports.
+pub(crate) fn refused(fault: &Fault) -> Finding {
+    Finding::Refused { code: fault.code().to_owned(), detail: fault.to_string() }
+}

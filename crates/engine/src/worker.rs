@@ -1,0 +1,389 @@
+//! The worker pool: claims jobs, runs each in a task of its own, keeps their leases, and hands them back on shutdown.
+//!
+//! Polling is the truth; wake-ups only make it quicker. A panicking job costs that job an attempt, nothing else.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use domain::id::{JobId, SourceId};
+use domain::policy::{self, Outcome, Verdict};
+use jiff::{SignedDuration, Timestamp};
+use store::{Claim, Lease, Settlement, Store, StoreError};
+use tokio::task::{Id, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::account::{Account, Gate};
+use crate::fetch::{Bodies, Fetcher, Place};
+use crate::http::Http;
+use crate::node;
+use crate::run::{Ended, Run, Tally};
+use crate::service::{Options, SyncService};
+
+/// How often the table is looked at when nothing woke us: what another process enqueues waits at most this long.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How often held jobs are asked whether they were cancelled or lost; half of the two seconds a cancel may take.
+const SIGNALS_EVERY: Duration = Duration::from_millis(500);
+
+/// How often leases that ran out are looked for.
+const RESCUE_EVERY: SignedDuration = SignedDuration::from_secs(5);
+
+/// How long a job may take to stop on shutdown: its page is committed or dropped within this.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long the database may be out of reach before the pool gives up, and the pauses between its attempts.
+const STORE_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+const STORE_PAUSE: Duration = Duration::from_millis(500);
+
+/// What all jobs of this process share.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) node: String,
+    pub(crate) http: Http,
+    pub(crate) bodies: Bodies,
+    gates: Mutex<HashMap<SourceId, Arc<Gate>>>,
+    held: Mutex<HashMap<JobId, Held>>,
+}
+
+/// A job that a task of this process runs.
+#[derive(Clone, Debug)]
+struct Held {
+    lease: Lease,
+    stop: CancellationToken,
+    cancelled: bool,
+}
+
+impl Pool {
+    pub(crate) fn new(http: Http) -> Self {
+        Self {
+            node: node::this_node(),
+            http,
+            bodies: Bodies::new(),
+            gates: Mutex::default(),
+            held: Mutex::default(),
+        }
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Held>> {
+        // Whoever held the lock only inserts, removes or sets a flag: the map is whole even after a panic.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn generations(&self) -> Vec<(JobId, i64)> {
+        self.held().values().map(|it| (it.lease.job, it.lease.generation)).collect()
+    }
+}
+
+impl SyncService {
+    /// Runs due jobs of `sources` (all, when `None`) until `stop` is cancelled; then gives back what it holds.
+    ///
+    /// # Errors
+    /// When the database stays out of reach or is full. The jobs are then as their last pages left them.
+    pub async fn work(&self, sources: Option<Vec<SourceId>>, stop: CancellationToken) -> Result<(), crate::Error> {
+        let mut tasks: JoinSet<Result<(), StoreError>> = JoinSet::new();
+        let mut leases: HashMap<Id, Lease> = HashMap::new();
+        let keeper = self.clone();
+        let mut keeping = JoinSet::new();
+        keeping.spawn(async move { keeper.keep_leases().await });
+        let worked = self.work_until(sources, &stop, &mut tasks, &mut leases).await;
+        for held in self.pool.held().values() {
+            held.stop.cancel();
+        }
+        let drain = async {
+            while let Some(ended) = tasks.join_next_with_id().await {
+                self.after_task(ended, &mut leases).await.ok();
+            }
+        };
+        if tokio::time::timeout(GRACE, drain).await.is_err() {
+            tracing::warn!("jobs did not stop in time; their leases run out by themselves");
+        }
+        keeping.abort_all();
+        worked.map_err(Into::into)
+    }
+
+    async fn work_until(
+        &self,
+        sources: Option<Vec<SourceId>>,
+        stop: &CancellationToken,
+        tasks: &mut JoinSet<Result<(), StoreError>>,
+        leases: &mut HashMap<Id, Lease>,
+    ) -> Result<(), StoreError> {
+        let mut wakeups = self.store.wakeups();
+        let mut rescued_at = Timestamp::MIN;
+        let mut trouble_since = None;
+        loop {
+            let now = self.clock.now();
+            let round = self.round(sources.as_deref(), &mut rescued_at, tasks, leases, now).await;
+            let pause = match patience(round, &mut trouble_since, now)? {
+                Some(next) => next,
+                None => STORE_PAUSE,
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                Some(ended) = tasks.join_next_with_id() => {
+                    let settled = self.after_task(ended, leases).await;
+                    patience(settled.map(|()| Duration::ZERO), &mut trouble_since, now)?;
+                }
+                () = wakeups.wait() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Rescues and claims; returns how long to wait for the next round.
+    async fn round(
+        &self,
+        sources: Option<&[SourceId]>,
+        rescued_at: &mut Timestamp,
+        tasks: &mut JoinSet<Result<(), StoreError>>,
+        leases: &mut HashMap<Id, Lease>,
+        now: Timestamp,
+    ) -> Result<Duration, StoreError> {
+        if now.duration_since(*rescued_at) >= RESCUE_EVERY {
+            let dead: Vec<String> = self.store.nodes().await?.into_iter().filter(|it| node::is_dead(it)).collect();
+            let rescued = self.store.rescue(&dead, now).await?;
+            if rescued > 0 {
+                tracing::info!(rescued, "jobs whose worker is gone can be claimed again");
+            }
+            *rescued_at = now;
+        }
+        let free = self.options.workers.saturating_sub(tasks.len());
+        if free > 0 {
+            let claim = Claim {
+                node: self.pool.node.clone(),
+                worker: self.pool.node.clone(),
+                sources: sources.map(<[SourceId]>::to_vec),
+                max: u32::try_from(free).unwrap_or(u32::MAX),
+                lease: self.options.lease,
+            };
+            for lease in self.store.claim(claim, now).await? {
+                let stop = CancellationToken::new();
+                let held = Held { lease: lease.clone(), stop: stop.clone(), cancelled: false };
+                self.pool.held().insert(lease.job, held);
+                let service = self.clone();
+                let running = lease.clone();
+                let task = tasks.spawn(async move { service.run_job(running, stop).await });
+                leases.insert(task.id(), lease);
+            }
+        }
+        let due = self.store.next_due(sources).await?;
+        let until_due = due.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+        // A job that is due already waits for a free worker, whose end wakes this loop.
+        Ok(until_due.filter(|it| !it.is_zero()).map_or(POLL, |it| it.min(POLL)))
+    }
+
+    /// Takes note of a task's end; one that panicked is settled here, because it could not do so itself.
+    async fn after_task(
+        &self,
+        ended: Result<(Id, Result<(), StoreError>), tokio::task::JoinError>,
+        leases: &mut HashMap<Id, Lease>,
+    ) -> Result<(), StoreError> {
+        let (id, result) = match ended {
+            Ok((id, result)) => (id, result),
+            Err(error) => (error.id(), Ok(())),
+        };
+        let Some(lease) = leases.remove(&id) else { return result };
+        // What is still held did not settle itself.
+        let panicked = self.pool.held().remove(&lease.job).is_some() && result.is_ok();
+        if panicked {
+            tracing::error!(job = lease.job.0, stream = lease.stream, partition = lease.partition, "the job panicked");
+            let verdict = policy::settle(&Outcome::Panicked, lease.attempt, self.clock.now());
+            let fault = Some(("panicked".to_owned(), "a fault in Syncline itself".to_owned()));
+            let settlement = Settlement { verdict, fault, requests: 0, budgets: Vec::new() };
+            return ignore_lost(self.store.settle(&lease, settlement, self.clock.now()).await);
+        }
+        result
+    }
+
+    /// Runs one claimed job to its end and settles it.
+    async fn run_job(&self, lease: Lease, stop: CancellationToken) -> Result<(), StoreError> {
+        let ended = match self.attempt(&lease, &stop).await {
+            Ok(ended) => ended,
+            // A row that cannot be read stops this job, not the others.
+            Err(StoreError::Corrupt { what }) => hopeless("corrupt_state", what),
+            Err(error) => {
+                self.pool.held().remove(&lease.job);
+                return ignore_lost(Err(error));
+            }
+        };
+        let cancelled = self.pool.held().get(&lease.job).is_some_and(|it| it.cancelled);
+        let verdict = match ended.verdict {
+            Verdict::Release if cancelled => policy::settle(&Outcome::Cancelled, lease.attempt, self.clock.now()),
+            verdict => verdict,
+        };
+        if let Some((code, detail)) = &ended.fault {
+            tracing::warn!(
+                job = lease.job.0, stream = lease.stream, partition = lease.partition, code, detail, ?verdict,
+                "the attempt ended with a fault"
+            );
+        }
+        let settlement = Settlement {
+            verdict,
+            fault: ended.fault,
+            requests: ended.requests,
+            budgets: self.gate_budgets(lease.source),
+        };
+        let settled = self.store.settle(&lease, settlement, self.clock.now()).await;
+        self.pool.held().remove(&lease.job);
+        ignore_lost(settled)
+    }
+
+    async fn attempt(&self, lease: &Lease, stop: &CancellationToken) -> Result<Ended, StoreError> {
+        let open = self.store.open_job(lease).await?;
+        let Some(connector) = connectors::find(&open.provider) else {
+            return Ok(hopeless("unknown_provider", format!("this version has no connector for {}", open.provider)));
+        };
+        let Some((group, stream)) = connector.spec().stream(&lease.stream) else {
+            return Ok(hopeless("unknown_stream", format!("this version has no stream {}", lease.stream)));
+        };
+        let token = match self.store.secret(lease.source, &self.vault).await {
+            Ok(token) => token,
+            Err(StoreError::Secret(error)) => {
+                let fault = Some((error.code().to_owned(), error.to_string()));
+                return Ok(Ended { verdict: Verdict::StopSource, fault, requests: 0 });
+            }
+            Err(error) => return Err(error),
+        };
+        let gate = self.gate(lease.source, connector, &open.settings.base_url).await?;
+        let http = self.pool.http.clone();
+        let account = match Account::new(connector, &open.settings, token, gate, http, self.clock.clone()) {
+            Ok(account) => account,
+            Err(fault) => return Ok(hopeless(fault.code(), fault.to_string())),
+        };
+        let fetcher = Fetcher {
+            connector,
+            account: &account,
+            clock: &self.clock,
+            bodies: &self.pool.bodies,
+            stop,
+            settings: &open.settings,
+            stream: &lease.stream,
+            partition: &lease.partition,
+            args: &open.args,
+            lane: lease.lane,
+            conditional: stream.conditional,
+            attempt: lease.attempt,
+        };
+        let run = Run {
+            store: &self.store,
+            lease,
+            fetcher,
+            group,
+            stream,
+            clock: &self.clock,
+            lease_time: self.options.lease,
+            place: Place { cursor: open.cursor, items: Vec::new(), plain: open.plain },
+            validators: open.validators,
+            queue: VecDeque::new(),
+            tally: Tally::default(),
+        };
+        run.run().await
+    }
+
+    /// Returns the gate that all jobs of a source go through, with what the database knows of its budgets.
+    pub(crate) async fn gate(
+        &self,
+        source: SourceId,
+        connector: &'static dyn domain::connector::Connector,
+        base_url: &str,
+    ) -> Result<Arc<Gate>, StoreError> {
+        let known = self.gates().get(&source).cloned();
+        if let Some(gate) = known {
+            return Ok(gate);
+        }
+        let rows = self.store.budgets(source).await?;
+        let mut gates = self.gates();
+        let gate = gates
+            .entry(source)
+            .or_insert_with(|| Arc::new(Gate::new(connector.spec(), base_url, self.options.in_flight)));
+        gate.budgets.load(rows);
+        Ok(gate.clone())
+    }
+
+    fn gates(&self) -> std::sync::MutexGuard<'_, HashMap<SourceId, Arc<Gate>>> {
+        // The map is only ever added to, so it is whole even after a panic.
+        self.pool.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn gate_budgets(&self, source: SourceId) -> Vec<store::BudgetRow> {
+        self.gates().get(&source).map(|gate| gate.budgets.rows()).unwrap_or_default()
+    }
+
+    /// Renews the leases of all held jobs, and tells those that were cancelled or lost to stop.
+    async fn keep_leases(&self) {
+        let beat = Options::heartbeat(self.options.lease);
+        let mut renewed_at = self.clock.now();
+        loop {
+            tokio::time::sleep(SIGNALS_EVERY.min(beat)).await;
+            let held = self.pool.generations();
+            if held.is_empty() {
+                continue;
+            }
+            let now = self.clock.now();
+            match self.store.signals(&held).await {
+                Ok(signals) => self.obey(&signals),
+                Err(error) => tracing::warn!(%error, "cannot see whether jobs were cancelled"),
+            }
+            if now.duration_since(renewed_at) >= SignedDuration::try_from(beat).unwrap_or_default() {
+                let until = now.saturating_add(self.options.lease).unwrap_or(now);
+                match self.store.heartbeat(held, until).await {
+                    Ok(()) => renewed_at = now,
+                    Err(error) => tracing::warn!(%error, "cannot renew leases"),
+                }
+            }
+        }
+    }
+
+    fn obey(&self, signals: &store::Signals) {
+        let mut held = self.pool.held();
+        for job in &signals.cancelled {
+            if let Some(it) = held.get_mut(job) {
+                it.cancelled = true;
+                it.stop.cancel();
+            }
+        }
+        for job in &signals.lost {
+            if let Some(it) = held.get(job) {
+                it.stop.cancel();
+            }
+        }
+    }
+}
+
+/// Bears a database that is out of reach for a while; `None` says that it was borne.
+fn patience<T>(
+    result: Result<T, StoreError>,
+    since: &mut Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Option<T>, StoreError> {
+    match result {
+        Ok(value) => {
+            *since = None;
+            Ok(Some(value))
+        }
+        Err(error @ (StoreError::Busy | StoreError::Broken(_))) => {
+            let first = *since.get_or_insert(now);
+            if now.duration_since(first) >= STORE_PATIENCE {
+                return Err(error);
+            }
+            tracing::warn!(%error, "the database does not answer; trying again");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn ignore_lost(result: Result<(), StoreError>) -> Result<(), StoreError> {
+    match result {
+        // Another worker has the job; whatever this one did not commit, that one will.
+        Err(StoreError::LeaseLost) => Ok(()),
+        other => other,
+    }
+}
+
+/// An attempt that no further attempt could better.
+fn hopeless(code: &str, detail: String) -> Ended {
+    Ended { verdict: Verdict::Discard { invalidates: false }, fault: Some((code.to_owned(), detail)), requests: 0 }
+}
