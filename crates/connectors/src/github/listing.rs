@@ -1,0 +1,159 @@
+//! The listings: repositories, and a repository's branches.
+//!
+//! Each page is one conditional request. A listing never builds the address of a page that a link names.
+
+use domain::connector::Step;
+use domain::fault::Fault;
+use domain::page::{Cursor, Next, Page, Partition, Read, Response, Sweep, Wanted};
+use jiff::SignedDuration;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::tables::{BRANCHES_STREAM, COMMITS_STREAM, REPOSITORIES_STREAM};
+use super::{limits, repository_id, request, wire};
+use crate::kit;
+
+/// The partition of all repositories that the credential sees; no repository's name lacks a slash.
+const VISIBLE: &str = "visible";
+
+/// Named repositories change so rarely that a sync without news need not ask for them: once a day is enough.
+const NAMED_REFRESH: SignedDuration = SignedDuration::from_hours(24);
+
+/// The most that GitHub gives in a page.
+pub(super) const PER_PAGE: usize = 100;
+
+/// Returns the partitions of the named repositories, or the one of all visible ones.
+pub(super) fn roots(names: &[&str]) -> Vec<Partition> {
+    let root = |key: &str, refresh| Partition {
+        stream: REPOSITORIES_STREAM,
+        key: key.to_owned(),
+        args: json!({}),
+        start: Vec::new(),
+        refresh,
+    };
+    if names.is_empty() {
+        return vec![root(VISIBLE, None)];
+    }
+    names.iter().map(|it| root(it, Some(NAMED_REFRESH))).collect()
+}
+
+/// Reads the repository that the settings name, or the next page of all that the credential sees.
+pub(super) fn repositories(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
+    if read.partition != VISIBLE {
+        let Some(response) = got.first() else {
+            return Ok(send(format!("{}/repos/{}", read.source.base_url, read.partition)));
+        };
+        limits::check(response)?;
+        let mut page = Page::empty(Next::CaughtUp { cursor: None, sweep: None });
+        let repository = wire::repository(response.body.clone(), &mut page.records)?;
+        page.partitions.push(branches_of(&repository));
+        return Ok(Step::Page(page));
+    }
+    let url = here(read, || format!("{}/user/repos?per_page={PER_PAGE}", read.source.base_url))?;
+    let Some(response) = got.first() else { return Ok(send(url)) };
+    limits::check(response)?;
+    let listed = wire::listed(&response.body, "repositories")?;
+    let sweep = Sweep { owner: None, items: None, partitions: Some(BRANCHES_STREAM.to_owned()) };
+    let mut page = Page::empty(onward(&url, response, listed.len(), sweep));
+    for raw in listed {
+        let repository = wire::repository(raw, &mut page.records)?;
+        page.partitions.push(branches_of(&repository));
+    }
+    Ok(Step::Page(page))
+}
+
+fn branches_of(repository: &wire::Repository) -> Partition {
+    Partition {
+        stream: BRANCHES_STREAM,
+        key: repository.id.to_string(),
+        args: json!({
+            "id": repository.id,
+            "full_name": repository.full_name,
+            "default_branch": repository.default_branch,
+        }),
+        start: Vec::new(),
+        refresh: None,
+    }
+}
+
+/// Reads the next page of a repository's branches; its last page finds the partition of its commits.
+pub(super) fn branches(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
+    let id = repository_id(read)?;
+    let url =
+        here(read, || format!("{}/repositories/{id}/branches?per_page={PER_PAGE}", read.source.base_url))?;
+    let Some(response) = got.first() else { return Ok(send(url)) };
+    let listed = if limits::is_empty_repository(response) {
+        Vec::new()
+    } else {
+        limits::check(response)?;
+        wire::listed(&response.body, "branches")?
+    };
+    let sweep = Sweep {
+        owner: Some(id),
+        items: Some((COMMITS_STREAM.to_owned(), read.partition.to_owned())),
+        partitions: None,
+    };
+    let mut page = Page::empty(onward(&url, response, listed.len(), sweep));
+    let default_branch = read.args.get("default_branch").and_then(Value::as_str);
+    for raw in listed {
+        let branch = wire::branch(id, raw, &mut page.records)?;
+        page.wanted.push(Wanted {
+            stream: COMMITS_STREAM,
+            partition: read.partition.to_owned(),
+            base: default_branch.filter(|it| *it != branch.name).map(ToOwned::to_owned),
+            key: branch.name,
+            version: branch.head_sha,
+            args: json!({}),
+        });
+    }
+    if matches!(page.next, Next::CaughtUp { .. }) {
+        page.partitions.push(Partition {
+            stream: COMMITS_STREAM,
+            key: read.partition.to_owned(),
+            args: json!({ "id": id, "full_name": read.args.get("full_name") }),
+            start: Vec::new(),
+            refresh: None,
+        });
+    }
+    Ok(Step::Page(page))
+}
+
+/// Where a listing stands.
+#[derive(Deserialize)]
+struct Place {
+    next: String,
+}
+
+/// Returns the address that the cursor names, or that of the first page.
+fn here(read: &Read<'_>, first: impl FnOnce() -> String) -> Result<String, Fault> {
+    match read.cursor {
+        None => Ok(first()),
+        Some(cursor) => Place::deserialize(&cursor.0).map(|it| it.next).map_err(|_| Fault::CursorLost),
+    }
+}
+
+/// Goes on with the next link as given, else ends the listing.
+///
+/// A page's validator covers its body, not its links. So where the last page is full, a record added behind it would
+/// leave that page unchanged and stay unseen: such a page is followed by the one after it, empty until then.
+fn onward(url: &str, response: &Response, listed: usize, sweep: Sweep) -> Next {
+    let given = kit::links(&response.headers).next.map(ToOwned::to_owned);
+    let behind = || (listed >= PER_PAGE).then(|| page_behind(url)).flatten();
+    match given.or_else(behind) {
+        Some(next) => Next::More(Cursor(json!({ "next": next }))),
+        None => Next::CaughtUp { cursor: None, sweep: Some(sweep) },
+    }
+}
+
+/// Returns the address of the page after `url`, where pages are numbered.
+fn page_behind(url: &str) -> Option<String> {
+    if let Some(number) = kit::page_number(url) {
+        return kit::with_page_number(url, number + 1);
+    }
+    // Only the first page, whose address is ours, bears no number.
+    url.ends_with(&format!("?per_page={PER_PAGE}")).then(|| format!("{url}&page=2"))
+}
+
+fn send(url: String) -> Step {
+    Step::Send(vec![request(url)])
+}

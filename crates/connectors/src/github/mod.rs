@@ -1,0 +1,97 @@
+//! The GitHub connector: repositories, branches and commits over the REST API.
+//!
+//! Exact by heads, never by dates: git's dates say nothing of when a commit was pushed. It never sends, waits or
+//! looks at a clock. Begin with [`GitHub`], then `commits`; the provider's facts are in docs/connectors/github.md.
+
+use domain::connector::{Connector, Meter, SettingsError, Spec, Step};
+use domain::fault::Fault;
+use domain::page::{Partition, Read, Request, Response};
+use domain::source::Settings;
+use serde_json::Value;
+
+mod commits;
+mod limits;
+mod listing;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+/// Reads GitHub, and GitHub Enterprise Server under its own base URL.
+#[derive(Clone, Copy, Debug)]
+pub struct GitHub;
+
+impl Connector for GitHub {
+    fn spec(&self) -> &'static Spec {
+        &tables::SPEC
+    }
+
+    fn roots(&self, source: &Settings) -> Result<Vec<Partition>, SettingsError> {
+        Ok(listing::roots(&named(&source.options)?))
+    }
+
+    fn step(&self, read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
+        match read.stream {
+            tables::REPOSITORIES_STREAM => listing::repositories(read, got),
+            tables::BRANCHES_STREAM => listing::branches(read, got),
+            tables::COMMITS_STREAM => commits::step(read, got),
+            _ => Err(wire::malformed("the connector has no such stream")),
+        }
+    }
+
+    fn meter(&self, _request: &Request, response: &Response) -> Vec<Meter> {
+        limits::meter(response)
+    }
+}
+
+/// Reads the setting `repos`: the names, each once, or none for all that the credential sees.
+fn named(options: &Value) -> Result<Vec<&str>, SettingsError> {
+    let wrong = |value: String, why: &str| SettingsError {
+        setting: tables::REPOS_SETTING,
+        value,
+        why: why.to_owned(),
+    };
+    let given = match options.get(tables::REPOS_SETTING) {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(given)) => given,
+        Some(other) => return Err(wrong(other.to_string(), "is not a list of \"OWNER/NAME\"")),
+    };
+    let mut names: Vec<&str> = Vec::with_capacity(given.len());
+    for value in given {
+        let Some(name) = value.as_str() else {
+            return Err(wrong(value.to_string(), "is not text; a repository is given as \"OWNER/NAME\""));
+        };
+        if !is_repository_name(name) {
+            let why =
+                "is not a repository; it is given as OWNER/NAME, in letters, digits, \"-\", \"_\" and \".\"";
+            return Err(wrong(name.to_owned(), why));
+        }
+        // GitHub's names are the same in either case.
+        if !names.iter().any(|it| it.eq_ignore_ascii_case(name)) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Says whether `name` is shaped like `owner/name`, so that nothing else can get into an address.
+fn is_repository_name(name: &str) -> bool {
+    let of = |part: &str, more: &[u8]| {
+        // GitHub allows 39 characters to an owner and 100 to a repository; the larger bound serves other hosts.
+        (1..=100).contains(&part.len())
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || more.contains(&b))
+    };
+    name.split_once('/').is_some_and(|(owner, repository)| {
+        of(owner, b"-_") && of(repository, b"-_.") && !matches!(repository, "." | "..")
+    })
+}
+
+/// Returns GitHub's number of the repository that a partition of branches or commits belongs to.
+fn repository_id(read: &Read<'_>) -> Result<i64, Fault> {
+    read.partition.parse().map_err(|_| wire::malformed("the partition's key is no repository's number"))
+}
+
+/// Returns a request that spends the usual budget.
+fn request(url: String) -> Request {
+    Request { url, bucket: limits::CORE }
+}

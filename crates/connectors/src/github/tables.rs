@@ -1,0 +1,89 @@
+//! What the GitHub connector offers: its spec and its own tables.
+//!
+//! Tables only grow: a released column is never dropped, renamed or given another kind.
+
+use domain::connector::{Auth, Group, Limits, SEND_MAX, Setting, Spec, Stream};
+use domain::table::{BRANCHES, COMMIT_PARENTS, COMMITS, Column, Kind, Table, Upkeep};
+
+/// The stream of repositories: those named in the settings, or all that the credential sees.
+pub(super) const REPOSITORIES_STREAM: &str = "repositories";
+
+/// The stream of a repository's branches.
+pub(super) const BRANCHES_STREAM: &str = "branches";
+
+/// The stream of a repository's commits, read by branch heads.
+pub(super) const COMMITS_STREAM: &str = "commits";
+
+/// The setting that names repositories.
+pub(super) const REPOS_SETTING: &str = "repos";
+
+/// What the connector offers and needs.
+pub(super) static SPEC: Spec = Spec {
+    provider: "github",
+    title: "GitHub",
+    default_base_url: "https://api.github.com",
+    token_env: "GITHUB_TOKEN",
+    auth: Auth::Bearer,
+    headers: &[("accept", "application/vnd.github+json"), ("x-github-api-version", "2022-11-28")],
+    settings: &[Setting {
+        name: REPOS_SETTING,
+        help: "The repositories to read, each as OWNER/NAME; none for all that the credential sees.",
+    }],
+    groups: &[Group {
+        name: "commits",
+        // People may ask for commits at any time: a sync without news costs no budget, as all its answers are 304.
+        manual_cooldown_ms: 0,
+        streams: &[
+            Stream {
+                name: REPOSITORIES_STREAM,
+                item_batch: None,
+                conditional: true,
+                lists: Some(&GITHUB_REPOSITORIES),
+            },
+            Stream { name: BRANCHES_STREAM, item_batch: None, conditional: true, lists: Some(&BRANCHES) },
+            Stream {
+                name: COMMITS_STREAM,
+                // As many as may be asked side by side: moved branches mostly take one request each.
+                item_batch: Some(SEND_MAX),
+                conditional: false,
+                lists: None,
+            },
+        ],
+    }],
+    tables: &[&GITHUB_REPOSITORIES, &BRANCHES, &COMMITS, &COMMIT_PARENTS],
+    limits: Limits {
+        // GitHub allows 100 at once, over all tools of the account; a third of it leaves room for the others.
+        concurrent_max: 32,
+        // GitHub's published points a minute; a GET costs one.
+        per_minute: Some(900),
+        // What every person's token has an hour.
+        budget: Some(5000),
+    },
+};
+
+const fn column(name: &'static str, kind: Kind, comment: &'static str) -> Column {
+    Column { name, kind, comment }
+}
+
+/// Repositories as last listed.
+pub(super) static GITHUB_REPOSITORIES: Table = Table {
+    name: "github_repositories",
+    comment: "A repository at GitHub, as last read.",
+    columns: &[
+        column("id", Kind::Integer, "GitHub's number of it; stays when it is renamed or moved."),
+        column("full_name", Kind::Text, "Owner and name, as owner/name."),
+        column("owner", Kind::Text, "The account that owns it."),
+        column("name", Kind::Text, "Its name within the owner's."),
+        column("default_branch", Kind::Text, "The branch that is shown first."),
+        column("private", Kind::Bool, "Whether only chosen accounts see it."),
+        column("archived", Kind::Bool, "Whether it was closed to changes."),
+        column("fork", Kind::Bool, "Whether it was made as a copy of another."),
+        column("description", Kind::Text, "What its owner says it is."),
+        column("url", Kind::Text, "Its page at GitHub."),
+        column("pushed_at", Kind::Timestamp, "When anything was last pushed to it."),
+        column("created_at", Kind::Timestamp, "When it was created."),
+    ],
+    key: &["id"],
+    upkeep: Upkeep::Tracked,
+    indexes: &[&["full_name"]],
+};

@@ -1,0 +1,1 @@
+//! Fixtures of the GitHub connector and the pages they become.
