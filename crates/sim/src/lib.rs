@@ -1,1 +1,139 @@
-//! sim
+//! Faithful fake providers: for the demo, tests, benchmarks, and for rehearsing a configuration.
+//! Must never use anything else of ours, so that it cannot share a misunderstanding with the connectors.
+//!
+//! One page about all of it: `docs/sim.md`.
+
+mod body;
+mod clock;
+mod encode;
+mod error;
+mod faults;
+mod github;
+mod hash;
+mod limits;
+mod lock;
+mod report;
+mod server;
+mod world;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+pub use self::error::{Error, SpecError};
+pub use self::faults::Faults;
+pub use self::github::Endpoint;
+pub use self::limits::Limits;
+pub use self::report::{LimitsMet, Report, Violation, ViolationKind};
+use self::server::Service;
+use self::world::Links;
+pub use self::world::{BranchTruth, Control, RepositoryTruth, State, Truth, World, WorldSource};
+
+/// How a simulator starts.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What it shows.
+    pub world: WorldSource,
+    /// How long every answer of a provider takes at least.
+    pub latency: Duration,
+    /// Which faults it serves.
+    pub faults: Faults,
+    /// Which limits it keeps.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            world: WorldSource::Seeded { seed: 1, repos: 3, commits: 200 },
+            latency: Duration::ZERO,
+            faults: Faults::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A running simulator; it ends when it is dropped.
+pub struct Sim {
+    address: SocketAddr,
+    service: Arc<Service>,
+    tasks: JoinSet<()>,
+}
+
+/// Builds the world, listens, and serves in the background.
+pub async fn start(options: Options) -> Result<Sim, Error> {
+    let Options { listen, world, latency, faults, limits } = options;
+    let unusual = faults.clone();
+    let built = tokio::task::spawn_blocking(move || {
+        let world = World::build(&world)?;
+        arrange(&world, &unusual)?;
+        Ok(world)
+    });
+    let world = built.await.map_err(|error| Error::Git(error.to_string()))??;
+    let refuse = |source| Error::Listen { address: listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(refuse)?;
+    let address = listener.local_addr().map_err(refuse)?;
+    let service = Arc::new(Service::new(world, limits, faults, latency));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(server::accept(listener, Arc::clone(&service)));
+    Ok(Sim { address, service, tasks })
+}
+
+/// Brings the repositories into the states that were asked for.
+fn arrange(world: &World, faults: &Faults) -> Result<(), Error> {
+    let states = [
+        (&faults.empty, State::Empty),
+        (&faults.gone, State::Gone),
+        (&faults.legal, State::Legal),
+        (&faults.denied, State::Denied),
+    ];
+    for (names, state) in states {
+        names.iter().try_for_each(|name| world.set_state(name, state))?;
+    }
+    for (names, links) in [(&faults.opaque, Links::Opaque), (&faults.nolast, Links::NoLast)] {
+        names.iter().try_for_each(|name| world.set_links(name, links))?;
+    }
+    faults.renamed.iter().try_for_each(|(old, new)| world.rename(old, new))
+}
+
+impl Sim {
+    /// Returns where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns the base URL of its GitHub.
+    #[must_use]
+    pub fn github_url(&self) -> String {
+        format!("http://{}/github", self.address)
+    }
+
+    /// Returns what it was asked so far.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.service.recorder.report()
+    }
+
+    /// Starts the report over.
+    pub fn reset_report(&self) {
+        self.service.recorder.reset();
+    }
+
+    /// Returns the world, to change it and to learn the truth.
+    #[must_use]
+    pub fn world(&self) -> &World {
+        &self.service.world
+    }
+
+    /// Stops listening and ends every connection.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+}

@@ -1,0 +1,187 @@
+//! Reads what a request asks for from its path and query.
+//! Must never look at a world.
+
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+
+/// What kind of thing was asked for, as the report counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Endpoint {
+    /// One repository.
+    Repo,
+    /// A list of repositories.
+    Repos,
+    /// Branches, one or a list.
+    Branches,
+    /// Commits, one or a list.
+    Commits,
+    /// A comparison.
+    Compare,
+    /// Anything else.
+    Other,
+}
+
+/// What a request asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    User,
+    RateLimit,
+    Repos(Listing),
+    Repo(Address, Part),
+    Unknown,
+}
+
+/// Which list of repositories.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Listing {
+    /// All that the credential sees.
+    User,
+    /// All that the installation sees, in a wrapper.
+    Installation,
+    /// Those of one account, by its name or number; and the word for such accounts in numeric paths.
+    Owner(String, &'static str),
+}
+
+/// How a repository is named.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    Name(String),
+    Id(u64),
+}
+
+/// What of a repository is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Itself,
+    Branches,
+    Branch(String),
+    Commits,
+    Commit(String),
+    Compare(String, String),
+    Unknown,
+}
+
+impl Route {
+    /// Reads a path below `/github`.
+    pub(crate) fn read(path: &str) -> Self {
+        let mut segments = path.trim_start_matches('/').splitn(4, '/');
+        let mut segment = || segments.next().filter(|segment| !segment.is_empty());
+        match (segment(), segment(), segment(), segment()) {
+            (Some("user"), None, ..) => Self::User,
+            (Some("rate_limit"), None, ..) => Self::RateLimit,
+            (Some("user"), Some("repos"), None, _) => Self::Repos(Listing::User),
+            (Some("installation"), Some("repositories"), None, _) => Self::Repos(Listing::Installation),
+            (Some("orgs" | "organizations"), Some(owner), Some("repos"), None) => {
+                Self::Repos(Listing::Owner(decode(owner), "organizations"))
+            }
+            (Some("users" | "user"), Some(owner), Some("repos"), None) => {
+                Self::Repos(Listing::Owner(decode(owner), "user"))
+            }
+            (Some("repos"), Some(owner), Some(name), rest) => Self::Repo(
+                Address::Name(format!("{}/{}", decode(owner), decode(name))),
+                Part::read(rest.unwrap_or("")),
+            ),
+            (Some("repositories"), Some(id), ..) => id.parse().map_or(Self::Unknown, |id| {
+                Self::Repo(Address::Id(id), Part::read(below_repository(path).trim_start_matches('/')))
+            }),
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Tells what the report counts it as.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        match self {
+            Self::Repos(_) => Endpoint::Repos,
+            Self::Repo(_, Part::Itself) => Endpoint::Repo,
+            Self::Repo(_, Part::Branches | Part::Branch(_)) => Endpoint::Branches,
+            Self::Repo(_, Part::Commits | Part::Commit(_)) => Endpoint::Commits,
+            Self::Repo(_, Part::Compare(..)) => Endpoint::Compare,
+            _ => Endpoint::Other,
+        }
+    }
+}
+
+impl Part {
+    fn read(rest: &str) -> Self {
+        let (word, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        match (word, rest) {
+            ("", "") => Self::Itself,
+            ("branches", "") => Self::Branches,
+            ("branches", name) => Self::Branch(decode(name)),
+            ("commits", "") => Self::Commits,
+            ("commits", name) => Self::Commit(decode(name)),
+            ("compare", both) => both
+                .split_once("...")
+                .map_or(Self::Unknown, |(base, head)| Self::Compare(decode(base), decode(head))),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Cuts `/repos/{owner}/{name}` or `/repositories/{id}` off a path.
+pub(crate) fn below_repository(path: &str) -> &str {
+    let cut = if path.starts_with("/repos/") { 3 } else { 2 };
+    path.match_indices('/').nth(cut).map_or("", |(at, _)| &path[at..])
+}
+
+fn decode(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// The parts of a query, as they were written.
+pub(crate) struct Query<'a>(pub(crate) &'a str);
+
+impl Query<'_> {
+    /// Iterates over the parts as they were written.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &str> {
+        self.0.split('&').filter(|part| !part.is_empty())
+    }
+
+    /// Reads one value; an empty one counts as absent.
+    pub(crate) fn get(&self, key: &str) -> Option<String> {
+        let value = self.parts().find_map(|part| part.strip_prefix(key)?.strip_prefix('='))?;
+        // In a query a plus stands for a space, as in a form.
+        Some(decode(&value.replace('+', " "))).filter(|value| !value.is_empty())
+    }
+
+    /// Reads a number above 0.
+    pub(crate) fn number(&self, key: &str) -> Option<usize> {
+        self.get(key)?.parse().ok().filter(|number| *number > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Address, Listing, Part, Query, Route, below_repository};
+
+    #[test]
+    fn names_with_slashes_are_read_encoded_and_plain() {
+        let name = || Address::Name("o/r".to_owned());
+        let compare = Part::Compare("feature/x".to_owned(), "50%-off".to_owned());
+        for (path, part) in [
+            ("/repos/o/r", Part::Itself),
+            ("/repos/o/r/branches/feature%2Fx%2Fy", Part::Branch("feature/x/y".to_owned())),
+            ("/repos/o/r/branches/feature/x", Part::Branch("feature/x".to_owned())),
+            ("/repos/o/r/compare/feature%2Fx...50%25-off", compare),
+            ("/repos/o/r/commits", Part::Commits),
+            ("/repos/o/r/pulls", Part::Unknown),
+        ] {
+            assert_eq!(Route::read(path), Route::Repo(name(), part), "{path}");
+        }
+        assert_eq!(Route::read("/repositories/7/commits"), Route::Repo(Address::Id(7), Part::Commits));
+        assert_eq!(
+            Route::read("/orgs/acme/repos"),
+            Route::Repos(Listing::Owner("acme".to_owned(), "organizations"))
+        );
+    }
+
+    #[test]
+    fn what_follows_the_repository_is_kept_as_written() {
+        assert_eq!(below_repository("/repos/o/r/branches/a%2Fb"), "/branches/a%2Fb");
+        assert_eq!(below_repository("/repositories/7/commits"), "/commits");
+        assert_eq!(below_repository("/repos/o/r"), "");
+        assert_eq!(Query("sha=a+b&page=0").get("sha").as_deref(), Some("a b"));
+        assert_eq!(Query("sha=a+b&page=0").number("page"), None);
+    }
+}

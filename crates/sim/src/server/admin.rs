@@ -1,0 +1,106 @@
+//! The simulator's own endpoints under `/__sim`: report, truth and changes to the world.
+//! Must never count as a provider's request.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use serde_json::json;
+
+use super::Service;
+use crate::body::Sending;
+use crate::error::Error;
+use crate::world::{Control, World};
+
+/// A change is a line of JSON.
+const CONTROL_BYTES_MAX: usize = 64 << 10;
+/// What is here, for whoever looks.
+const HELP: &str = "GET /github/…, GET /__sim/report, POST /__sim/reset, GET /__sim/truth[?repository=OWNER/NAME], \
+                    POST /__sim/github/repos/OWNER/NAME";
+/// What a change may be.
+const CONTROLS: &str = "{\"rename\":\"OWNER/NAME\"}, {\"state\":\"ok|empty|gone|legal|denied\"}, \
+    {\"push\":{\"branch\":…,\"commits\":1,\"days_old\":0}}, {\"create_branch\":{\"name\":…,\"from\":…}}, \
+    {\"merge\":{\"branch\":…,\"into\":…}}, {\"force_push\":{\"branch\":…}} and {\"delete_branch\":{\"branch\":…}} \
+    are allowed";
+
+impl Service {
+    /// Answers a request to the simulator itself.
+    pub(super) async fn administer(self: Arc<Self>, request: Request<Incoming>) -> Response<Sending> {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        match (&method, path.as_str()) {
+            (&Method::GET, "/__sim/report") => reply(StatusCode::OK, &self.recorder.report()),
+            (&Method::POST, "/__sim/reset") => {
+                self.recorder.reset();
+                reply(StatusCode::OK, &json!({ "reset": true }))
+            }
+            (&Method::GET, "/__sim/truth") => blocking(move || truth(&self.world, &query)).await,
+            (&Method::POST, path) if path.starts_with("/__sim/github/repos/") => {
+                let name = decode(path.trim_start_matches("/__sim/github/repos/"));
+                let body = Limited::new(request.into_body(), CONTROL_BYTES_MAX).collect().await;
+                let Ok(body) = body else {
+                    return refuse(StatusCode::BAD_REQUEST, "the body is cut or longer than 64 KiB");
+                };
+                let body = body.to_bytes();
+                blocking(move || change(&self.world, &name, &body)).await
+            }
+            _ => refuse(StatusCode::NOT_FOUND, HELP),
+        }
+    }
+}
+
+/// Keeps slow work off the runtime.
+async fn blocking(work: impl FnOnce() -> Response<Sending> + Send + 'static) -> Response<Sending> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| refuse(StatusCode::INTERNAL_SERVER_ERROR, error))
+}
+
+fn truth(world: &World, query: &str) -> Response<Sending> {
+    let told = match query.strip_prefix("repository=") {
+        Some(name) => world.repository_truth(&decode(name)).map(|truth| reply(StatusCode::OK, &truth)),
+        None => world.truth().map(|truth| reply(StatusCode::OK, &truth)),
+    };
+    told.unwrap_or_else(|error| refuse(status(&error), error))
+}
+
+fn change(world: &World, name: &str, body: &[u8]) -> Response<Sending> {
+    let control: Control = match serde_json::from_slice(body) {
+        Ok(control) => control,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, format!("{error}; {CONTROLS}")),
+    };
+    match world.apply(name, &control) {
+        Ok(()) => reply(StatusCode::OK, &json!({ "changed": name })),
+        Err(error) => refuse(status(&error), error),
+    }
+}
+
+fn status(error: &Error) -> StatusCode {
+    match error {
+        Error::UnknownRepository(_) | Error::UnknownBranch { .. } => StatusCode::NOT_FOUND,
+        Error::NameTaken(_) | Error::BranchTaken { .. } | Error::NotSeeded(_) => StatusCode::CONFLICT,
+        Error::BadName(_) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn decode(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+fn refuse(status: StatusCode, why: impl Display) -> Response<Sending> {
+    reply(status, &json!({ "message": why.to_string() }))
+}
+
+fn reply(status: StatusCode, value: &impl Serialize) -> Response<Sending> {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = Response::new(Sending::whole(Bytes::from(body), None));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response
+}

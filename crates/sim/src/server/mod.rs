@@ -1,0 +1,92 @@
+//! Connections, and which of them speak to a provider and which to the simulator itself.
+//! Must never answer a provider's request without passing the gate.
+
+mod admin;
+mod provider;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::body::Sending;
+use crate::encode::Cache;
+use crate::faults::Faults;
+use crate::limits::{Gate, Limits};
+use crate::report::Recorder;
+use crate::world::World;
+
+/// After a failed accept (no more file descriptors) a pause lets connections end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Everything that answers.
+pub(crate) struct Service {
+    /// What is shown.
+    pub(crate) world: World,
+    /// What was asked.
+    pub(crate) recorder: Arc<Recorder>,
+    gate: Arc<Gate>,
+    cache: Cache,
+    faults: Faults,
+    latency: Duration,
+    requests: AtomicU64,
+}
+
+impl Service {
+    /// Puts the parts together.
+    pub(crate) fn new(world: World, limits: Limits, faults: Faults, latency: Duration) -> Self {
+        let recorder = Arc::new(Recorder::new());
+        let gate = Arc::new(Gate::new(limits, Arc::clone(&recorder)));
+        Self { world, recorder, gate, cache: Cache::default(), faults, latency, requests: AtomicU64::new(0) }
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Sending> {
+        let path = request.uri().path();
+        match path.strip_prefix("/github") {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => self.provide(&request).await,
+            _ => self.administer(request).await,
+        }
+    }
+}
+
+/// Accepts connections until it is dropped, and its connections with it.
+pub(crate) async fn accept(listener: TcpListener, service: Arc<Service>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, Arc::clone(&service)));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, service: Arc<Service>) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot switch Nagle's algorithm off");
+    }
+    let answer = service_fn(move |request| {
+        let service = Arc::clone(&service);
+        async move { Ok::<_, Infallible>(service.answer(request).await) }
+    });
+    let serving =
+        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), answer);
+    if let Err(error) = serving.await {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

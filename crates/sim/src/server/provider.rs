@@ -1,0 +1,323 @@
+//! One provider's request from the gate to the answer: limits, faults, conditions, headers.
+//! Must never block the runtime: worlds are asked on threads that may wait.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, StatusCode};
+use hyper::{Request, Response};
+
+use super::Service;
+use crate::body::Sending;
+use crate::clock;
+use crate::faults::Fault;
+use crate::github::{self, Allowance, Answer, Ask, Route, VERSIONS};
+use crate::hash::{Digest, mix};
+use crate::limits::{Passage, Refusal};
+
+/// What the secondary limit asks for when a fault makes it answer.
+const FAULT_RETRY_S: u64 = 2;
+/// The absurd resets: midnight of 2100-01-01, a moment in 2020.
+const FAR_RESET_S: u64 = 4_102_444_800;
+const PAST_RESET_S: u64 = 1_577_836_800;
+/// What an absurd reset demands at most: a client has to doubt it, and to pause a little.
+const FAR_WAIT: Duration = Duration::from_secs(10);
+const MISSING_WAIT: Duration = Duration::from_secs(1);
+const VARY: &str = "Accept, Authorization, Cookie, X-GitHub-OTP,Accept-Encoding, Accept, X-Requested-With";
+const PRIMARY: &str = "API rate limit exceeded for user ID 1000. If you reach out to GitHub Support for help, please \
+                       include the request ID.";
+const SECONDARY: &str = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again. If \
+                         you reach out to GitHub Support for help, please include the request ID.";
+const NO_AGENT: &str = "\r\nRequest forbidden by administrative rules. Please make sure your request has a User-Agent \
+                        header (https://docs.github.com/en/rest/overview/resources-in-the-rest-api#user-agent-required). \
+                        Check https://developer.github.com for other possible causes.\r\n";
+const UNICORN: &str = "<!DOCTYPE html>\n<html>\n  <head><title>Unicorn! &middot; GitHub</title></head>\n  <body>\n    \
+                       <p><strong>We had issues producing the response to your request.</strong></p>\n  </body>\n</html>\n";
+
+/// A request, apart from its connection.
+struct Asked {
+    get: bool,
+    path: String,
+    query: String,
+    base: String,
+    token: Option<String>,
+    accept: String,
+    condition: Option<String>,
+    gzip: bool,
+    agent: bool,
+    version: String,
+}
+
+impl Asked {
+    fn read<B>(request: &Request<B>) -> Self {
+        let headers = request.headers();
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let path = request.uri().path();
+        let bearer = text(header::AUTHORIZATION).and_then(|value| value.split_once(' '));
+        let token = bearer
+            .filter(|(scheme, _)| ["bearer", "token"].iter().any(|known| scheme.eq_ignore_ascii_case(known)));
+        let version = text(HeaderName::from_static("x-github-api-version"));
+        Self {
+            get: matches!(*request.method(), Method::GET | Method::HEAD),
+            path: path.strip_prefix("/github").unwrap_or(path).to_owned(),
+            query: request.uri().query().unwrap_or_default().to_owned(),
+            base: format!("http://{}/github", text(header::HOST).unwrap_or("localhost")),
+            token: token.map(|(_, token)| token.trim().to_owned()).filter(|token| !token.is_empty()),
+            accept: text(header::ACCEPT).unwrap_or_default().to_owned(),
+            condition: text(header::IF_NONE_MATCH).map(str::to_owned),
+            gzip: text(header::ACCEPT_ENCODING)
+                .is_some_and(|value| value.to_ascii_lowercase().contains("gzip")),
+            agent: text(header::USER_AGENT).is_some_and(|agent| !agent.is_empty()),
+            version: version.unwrap_or(VERSIONS[0]).to_owned(),
+        }
+    }
+
+    /// Makes the weak tag of one representation.
+    fn tag(&self, content: u128) -> String {
+        let digest = Digest::new(12).bytes(self.path.as_bytes()).bytes(self.query.as_bytes());
+        let digest =
+            digest.bytes(self.accept.as_bytes()).bytes(self.token.as_deref().unwrap_or_default().as_bytes());
+        format!("W/\"{content:032x}{:032x}\"", digest.bytes(&content.to_le_bytes()).finish())
+    }
+
+    /// Tells whether the client has this representation.
+    fn has(&self, tag: &str) -> bool {
+        let bare = tag.trim_start_matches("W/");
+        self.condition.as_deref().is_some_and(|known| {
+            known
+                .split(',')
+                .map(str::trim)
+                .any(|known| known == "*" || known.trim_start_matches("W/") == bare)
+        })
+    }
+}
+
+/// An answer that is ready to be sent.
+struct Reply {
+    status: u16,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Reply {
+    fn set(&mut self, name: &'static str, value: &str) {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+
+    fn plain(answer: Answer) -> Self {
+        let mut reply =
+            Self { status: answer.status, headers: HeaderMap::new(), body: Bytes::from((answer.body)()) };
+        reply.set("content-type", answer.media);
+        if let Some(location) = answer.location {
+            reply.set("location", &location);
+        }
+        reply
+    }
+
+    fn rate(&mut self, allowance: Allowance) {
+        self.set("x-ratelimit-limit", &allowance.limit.to_string());
+        self.set("x-ratelimit-remaining", &allowance.remaining().to_string());
+        self.set("x-ratelimit-used", &allowance.used.to_string());
+        self.set("x-ratelimit-reset", &allowance.reset_s.to_string());
+        self.set("x-ratelimit-resource", "core");
+    }
+}
+
+impl Service {
+    /// Answers a request to a provider.
+    pub(super) async fn provide<B>(self: Arc<Self>, request: &Request<B>) -> Response<Sending> {
+        let asked = Asked::read(request);
+        let route = Route::read(&asked.path);
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        self.recorder.asked(route.endpoint());
+        let mut passage = self.gate.enter(asked.token.as_deref().unwrap_or_default(), &asked.path);
+        let fault = self.faults.decide(number);
+        let mut wait = self.latency;
+        if let Some(Fault::Slow(extra)) = fault {
+            self.recorder.fault("slow");
+            wait += extra;
+        }
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        let version = if VERSIONS.contains(&asked.version.as_str()) {
+            asked.version.clone()
+        } else {
+            VERSIONS[0].into()
+        };
+        let mut reply = match self.admit(&asked, &route, &mut passage, fault) {
+            Err(reply) => *reply,
+            Ok(allowance) => self.look_up(asked, route, allowance, &passage).await,
+        };
+        reply.set("x-github-api-version-selected", &version);
+        reply.set("x-github-request-id", &format!("{:016X}", mix(number)));
+        reply.set("x-github-media-type", "github.v3; format=json");
+        reply.set("vary", VARY);
+        self.recorder.answered(reply.status);
+        let cut = fault == Some(Fault::Cut) && reply.body.len() > 1;
+        if cut {
+            self.recorder.fault("cut");
+        }
+        let body =
+            if cut { Sending::half(reply.body, passage) } else { Sending::whole(reply.body, Some(passage)) };
+        let mut response = Response::new(body);
+        *response.status_mut() =
+            StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.headers_mut() = reply.headers;
+        response
+    }
+
+    /// Lets a request through to the world, or answers in its place.
+    fn admit(
+        &self,
+        asked: &Asked,
+        route: &Route,
+        passage: &mut Passage,
+        fault: Option<Fault>,
+    ) -> Result<Allowance, Box<Reply>> {
+        let refused = |answer: Answer, passage: &Passage| {
+            let mut reply = Reply::plain(answer);
+            reply.rate(passage.allowance());
+            Err(Box::new(reply))
+        };
+        if !asked.agent {
+            return refused(Answer::html(403, NO_AGENT.to_owned()), passage);
+        }
+        if asked.token.as_deref().is_some_and(|token| token.starts_with("bad")) {
+            return refused(Answer::refusal(401, "Bad credentials"), passage);
+        }
+        if !VERSIONS.contains(&asked.version.as_str()) {
+            return refused(
+                Answer::refusal(400, "The API version that was asked for is not supported."),
+                passage,
+            );
+        }
+        if *route == Route::RateLimit {
+            return Ok(passage.allowance());
+        }
+        let allowance = match passage.charge() {
+            Ok(allowance) => allowance,
+            Err(Refusal::Secondary { after_s }) => return Err(Box::new(self.secondary(passage, after_s))),
+            Err(Refusal::Primary(allowance)) => {
+                let now = clock::since_epoch();
+                let until = Duration::from_secs(allowance.reset_s).saturating_sub(now);
+                return Err(Box::new(self.primary(passage, Some(until), allowance)));
+            }
+        };
+        match fault {
+            Some(Fault::ServerError(_) | Fault::Html | Fault::Reset(_) | Fault::Secondary) => {
+                Err(Box::new(self.serve_fault(fault, passage, allowance)))
+            }
+            _ if !asked.get => refused(Answer::not_found(), passage),
+            _ => Ok(allowance),
+        }
+    }
+
+    /// Answers badly on purpose.
+    fn serve_fault(&self, fault: Option<Fault>, passage: &mut Passage, allowance: Allowance) -> Reply {
+        self.recorder.fault(fault.map_or("none", Fault::key));
+        let mut reply = match fault {
+            Some(Fault::Secondary) => return self.secondary(passage, FAULT_RETRY_S),
+            Some(Fault::Reset(detail)) => {
+                let (wait, reset_s) = match detail % 3 {
+                    0 => (Some(FAR_WAIT), FAR_RESET_S),
+                    1 => (None, PAST_RESET_S),
+                    _ => (Some(MISSING_WAIT), 0),
+                };
+                let mut reply =
+                    self.primary(passage, wait, Allowance { used: allowance.limit, reset_s, ..allowance });
+                if reset_s == 0 {
+                    reply.headers.remove("x-ratelimit-reset");
+                }
+                return reply;
+            }
+            Some(Fault::ServerError(detail)) => match detail % 3 {
+                0 => Reply::plain(Answer::refusal(500, "Server Error")),
+                1 => Reply::plain(Answer::html(502, UNICORN.to_owned())),
+                _ => {
+                    let mut reply = Reply::plain(Answer::refusal(503, "Service unavailable"));
+                    reply.set("retry-after", "1");
+                    reply
+                }
+            },
+            _ => Reply::plain(Answer::html(200, UNICORN.to_owned())),
+        };
+        reply.rate(allowance);
+        reply
+    }
+
+    /// Answers for the primary limit.
+    fn primary(&self, passage: &mut Passage, wait: Option<Duration>, allowance: Allowance) -> Reply {
+        let mut reply = Reply::plain(Answer::refusal(self.gate.limiting_status(true), PRIMARY));
+        reply.rate(allowance);
+        if let Some(wait) = wait {
+            passage.demand(true, wait);
+        }
+        reply
+    }
+
+    /// Answers for the secondary limit, which shows no numbers.
+    fn secondary(&self, passage: &mut Passage, after_s: u64) -> Reply {
+        let mut reply = Reply::plain(Answer::refusal(self.gate.limiting_status(false), SECONDARY));
+        reply.set("retry-after", &after_s.to_string());
+        passage.demand(false, Duration::from_secs(after_s));
+        reply
+    }
+
+    /// Asks the world, on a thread that may wait for git or for a long walk.
+    async fn look_up(
+        self: &Arc<Self>,
+        asked: Asked,
+        route: Route,
+        allowance: Allowance,
+        passage: &Passage,
+    ) -> Reply {
+        let service = Arc::clone(self);
+        let authorised = asked.token.is_some();
+        let looked_up =
+            tokio::task::spawn_blocking(move || service.represent(&asked, &route, allowance)).await;
+        let mut reply = looked_up.unwrap_or_else(|error| {
+            tracing::error!(%error, "the simulator failed");
+            Reply::plain(Answer::refusal(500, "the simulator failed; its log says why"))
+        });
+        let free = reply.status == 304 && authorised;
+        reply.rate(if free { passage.refund() } else { allowance });
+        reply
+    }
+
+    /// Makes the representation that was asked for, or finds that the client has it.
+    fn represent(&self, asked: &Asked, route: &Route, allowance: Allowance) -> Reply {
+        let authorised = asked.token.is_some();
+        let Asked { path, query, base, version, .. } = asked;
+        let ask = Ask { path, query, base, authorised, version, allowance };
+        let answer = github::answer(&self.world, route, &ask).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the world cannot be read");
+            Answer::refusal(500, &error.to_string())
+        });
+        let Some(content) = answer.content else { return Reply::plain(answer) };
+        let tag = asked.tag(content);
+        let mut reply = Reply { status: 304, headers: HeaderMap::new(), body: Bytes::new() };
+        reply.set("etag", &tag);
+        let shared = if authorised { "private" } else { "public" };
+        reply.set("cache-control", &format!("{shared}, max-age=60, s-maxage=60"));
+        if asked.has(&tag) {
+            return reply;
+        }
+        let (body, gzip) = self.cache.body(Some(content), asked.gzip, answer.body);
+        reply.status = answer.status;
+        reply.body = body;
+        reply.set("content-type", answer.media);
+        if gzip {
+            reply.set("content-encoding", "gzip");
+        }
+        if let Some(link) = answer.link {
+            reply.set("link", &link);
+        }
+        reply
+    }
+}

@@ -1,0 +1,208 @@
+//! Changes to a world while it is being read: renames, states, and pushes of every awkward kind.
+//! Must never change a real git repository.
+
+use serde::{Deserialize, Serialize};
+
+use super::graph::Graph;
+use super::repository::{Links, Repository, State};
+use super::{World, split_name};
+use crate::error::Error;
+use crate::lock::{read, write};
+
+/// Commits that are pushed lie ten minutes apart.
+const PUSH_STEP_S: i64 = 600;
+/// A force push replaces up to this many commits, and pushes as many.
+const FORCE_PUSH_COMMITS: usize = 3;
+
+/// One change, as a shell script writes it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Control {
+    /// Gives the repository another name, `owner/name`.
+    Rename(String),
+    /// Sets what it answers with.
+    State(State),
+    /// Pushes commits.
+    Push {
+        /// The branch.
+        branch: String,
+        /// How many.
+        #[serde(default = "one")]
+        commits: usize,
+        /// By how many days their dates are too old.
+        #[serde(default)]
+        days_old: u32,
+    },
+    /// Makes a branch.
+    CreateBranch {
+        /// Its name.
+        name: String,
+        /// The branch it starts at.
+        from: String,
+    },
+    /// Merges a branch into another.
+    Merge {
+        /// What is merged.
+        branch: String,
+        /// Where it goes.
+        into: String,
+    },
+    /// Replaces a branch's last commits with others.
+    ForcePush {
+        /// The branch.
+        branch: String,
+    },
+    /// Deletes a branch; its commits stay known by their shas.
+    DeleteBranch {
+        /// The branch.
+        branch: String,
+    },
+}
+
+const fn one() -> usize {
+    1
+}
+
+impl World {
+    /// Makes one change.
+    pub fn apply(&self, repository: &str, control: &Control) -> Result<(), Error> {
+        match control {
+            Control::Rename(new) => self.rename(repository, new),
+            Control::State(state) => self.set_state(repository, *state),
+            Control::Push { branch, commits, days_old } => {
+                self.push_old(repository, branch, *commits, *days_old).map(drop)
+            }
+            Control::CreateBranch { name, from } => self.create_branch(repository, name, from).map(drop),
+            Control::Merge { branch, into } => self.merge(repository, branch, into).map(drop),
+            Control::ForcePush { branch } => self.force_push(repository, branch).map(drop),
+            Control::DeleteBranch { branch } => self.delete_branch(repository, branch),
+        }
+    }
+
+    /// Renames a repository; the old name answers 301 from then on.
+    pub fn rename(&self, old: &str, new: &str) -> Result<(), Error> {
+        let repository = self.repository(old)?;
+        let (owner, name) = split_name(new)?;
+        let mut names = write(&self.names);
+        if let Some(other) = names.get(&new.to_lowercase())
+            && other.id != repository.id
+            && other.identity().full_name().eq_ignore_ascii_case(new)
+        {
+            return Err(Error::NameTaken(new.to_owned()));
+        }
+        repository.change(|identity| {
+            owner.clone_into(&mut identity.owner);
+            name.clone_into(&mut identity.name);
+        });
+        names.insert(new.to_lowercase(), repository);
+        Ok(())
+    }
+
+    /// Sets what a repository answers with.
+    pub fn set_state(&self, repository: &str, state: State) -> Result<(), Error> {
+        self.repository(repository)?.change(|identity| identity.state = state);
+        Ok(())
+    }
+
+    /// Sets how a repository's commits list links its pages.
+    pub(crate) fn set_links(&self, repository: &str, links: Links) -> Result<(), Error> {
+        self.repository(repository)?.change(|identity| identity.links = links);
+        Ok(())
+    }
+
+    /// Pushes commits and returns the new head.
+    pub fn push(&self, repository: &str, branch: &str, commits: usize) -> Result<String, Error> {
+        self.push_old(repository, branch, commits, 0)
+    }
+
+    /// Pushes commits whose dates are too old by some days and returns the new head.
+    pub fn push_old(
+        &self,
+        repository: &str,
+        branch: &str,
+        commits: usize,
+        days_old: u32,
+    ) -> Result<String, Error> {
+        self.edit(repository, |graph| {
+            let head = head(graph, repository, branch)?;
+            let first = graph.latest_date() + PUSH_STEP_S - i64::from(days_old) * 86_400;
+            Ok((branch.to_owned(), grow(graph, Some(head), commits, first)))
+        })
+    }
+
+    /// Makes a branch at another one's head and returns that head.
+    pub fn create_branch(&self, repository: &str, name: &str, from: &str) -> Result<String, Error> {
+        self.edit(repository, |graph| {
+            if graph.branches.contains_key(name) {
+                return Err(Error::BranchTaken {
+                    repository: repository.to_owned(),
+                    branch: name.to_owned(),
+                });
+            }
+            Ok((name.to_owned(), head(graph, repository, from)?))
+        })
+    }
+
+    /// Merges a branch into another and returns the merge commit.
+    pub fn merge(&self, repository: &str, branch: &str, into: &str) -> Result<String, Error> {
+        self.edit(repository, |graph| {
+            let parents = [head(graph, repository, into)?, head(graph, repository, branch)?];
+            let date = graph.latest_date() + PUSH_STEP_S;
+            Ok((into.to_owned(), graph.append(&parents, date)))
+        })
+    }
+
+    /// Replaces up to three of a branch's last commits with three others and returns the new head.
+    pub fn force_push(&self, repository: &str, branch: &str) -> Result<String, Error> {
+        self.edit(repository, |graph| {
+            let head = head(graph, repository, branch)?;
+            let kept =
+                std::iter::successors(Some(head), |at| graph.parents(*at).next()).nth(FORCE_PUSH_COMMITS);
+            let first = graph.latest_date() + PUSH_STEP_S;
+            Ok((branch.to_owned(), grow(graph, kept, FORCE_PUSH_COMMITS, first)))
+        })
+    }
+
+    /// Deletes a branch.
+    pub fn delete_branch(&self, repository: &str, branch: &str) -> Result<(), Error> {
+        let history = self.seeded(repository)?.current()?;
+        let mut graph = write(&history.graph);
+        head(&graph, repository, branch)?;
+        graph.branches.remove(branch);
+        Ok(())
+    }
+
+    fn seeded(&self, name: &str) -> Result<std::sync::Arc<Repository>, Error> {
+        let repository = self.repository(name)?;
+        let seeded = read(&repository.current()?.graph).salt().is_some();
+        if seeded { Ok(repository) } else { Err(Error::NotSeeded(name.to_owned())) }
+    }
+
+    /// Moves one branch and returns where to.
+    fn edit(
+        &self,
+        repository: &str,
+        change: impl FnOnce(&mut Graph) -> Result<(String, u32), Error>,
+    ) -> Result<String, Error> {
+        let history = self.seeded(repository)?.current()?;
+        let mut graph = write(&history.graph);
+        let (branch, head) = change(&mut graph)?;
+        graph.branches.insert(branch, head);
+        Ok(graph.sha(head).to_string())
+    }
+}
+
+fn head(graph: &Graph, repository: &str, branch: &str) -> Result<u32, Error> {
+    let unknown = || Error::UnknownBranch { repository: repository.to_owned(), branch: branch.to_owned() };
+    graph.branches.get(branch).copied().ok_or_else(unknown)
+}
+
+/// Appends a line of commits and returns the last.
+fn grow(graph: &mut Graph, from: Option<u32>, commits: usize, first_date: i64) -> u32 {
+    let (mut tip, mut date) = (from, first_date);
+    for _ in 0..commits.max(1) {
+        tip = Some(graph.append(tip.as_slice(), date));
+        date += PUSH_STEP_S;
+    }
+    tip.unwrap_or_default()
+}

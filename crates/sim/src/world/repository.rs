@@ -1,0 +1,192 @@
+//! One repository of a world: who it is, what state it is in, and its history.
+//! Must never hold a lock while it answers: readers take what they need and go.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
+
+use serde::{Deserialize, Serialize};
+
+use super::follow::Follower;
+use super::graph::{Graph, Sha};
+use super::walk::{self, Comparison};
+use crate::error::Error;
+use crate::lock::{hold, read, write};
+
+/// What a repository answers with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// All is well.
+    #[default]
+    Ok,
+    /// It has no commit: 409 on its commits, no branches.
+    Empty,
+    /// It was deleted, or the credential may not know of it: 404.
+    Gone,
+    /// It is blocked for legal reasons: 451.
+    Legal,
+    /// The credential lacks a permission: 403, with requests remaining.
+    Denied,
+}
+
+/// How the commits list of a repository links its pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Links {
+    /// By number, with the last page.
+    #[default]
+    Numbered,
+    /// By number, without the last page.
+    NoLast,
+    /// By a sha that only the server understands.
+    Opaque,
+}
+
+/// Who a repository is.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    /// The account it belongs to.
+    pub(crate) owner: String,
+    /// Its name in that account.
+    pub(crate) name: String,
+    /// What it answers with.
+    pub(crate) state: State,
+    /// How its commits list links.
+    pub(crate) links: Links,
+}
+
+impl Identity {
+    /// Starts a repository that is well.
+    pub(crate) fn new(owner: &str, name: &str) -> Self {
+        Self { owner: owner.to_owned(), name: name.to_owned(), state: State::Ok, links: Links::Numbered }
+    }
+
+    /// Returns `owner/name`.
+    pub(crate) fn full_name(&self) -> String {
+        format!("{}/{}", self.owner, self.name)
+    }
+}
+
+/// A history with what was already worked out about it. Both stay true while commits are appended.
+pub(crate) struct History {
+    /// The commits and branches.
+    pub(crate) graph: RwLock<Graph>,
+    orders: Memo<u32, Arc<[u32]>>,
+    comparisons: Memo<(u32, u32), Arc<Comparison>>,
+}
+
+impl History {
+    /// Wraps a graph.
+    pub(crate) fn new(graph: Graph) -> Self {
+        Self { graph: RwLock::new(graph), orders: Memo::default(), comparisons: Memo::default() }
+    }
+
+    /// Lists what is reachable from a head, in git's order.
+    pub(crate) fn order(&self, head: u32) -> Arc<[u32]> {
+        self.orders.get(head, |order| order.len(), || walk::order(&read(&self.graph), head).into())
+    }
+
+    /// Compares two commits.
+    pub(crate) fn compare(&self, base: u32, head: u32) -> Arc<Comparison> {
+        let weigh = |found: &Arc<Comparison>| found.ahead.len();
+        self.comparisons.get((base, head), weigh, || Arc::new(walk::compare(&read(&self.graph), base, head)))
+    }
+}
+
+/// Remembers results; the oldest go first. Who asks for a result that is being worked out waits for it.
+struct Memo<K, V>(Mutex<Vec<(K, Arc<OnceLock<V>>)>>);
+
+impl<K, V> Default for Memo<K, V> {
+    fn default() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+}
+
+impl<K: PartialEq + Copy, V: Clone> Memo<K, V> {
+    /// Indexes kept per repository: 64 MiB, which is twelve branches of a million commits.
+    const WEIGHT_MAX: usize = (64 << 20) / size_of::<u32>();
+    /// Results kept per repository, so that looking through them stays cheap.
+    const RESULTS_MAX: usize = 1024;
+
+    fn get(&self, key: K, weigh: impl Fn(&V) -> usize, make: impl FnOnce() -> V) -> V {
+        let cell = {
+            let mut kept = hold(&self.0);
+            let found = kept.iter().rposition(|(known, _)| *known == key);
+            let entry = found.map_or_else(|| (key, Arc::default()), |at| kept.remove(at));
+            let cell = Arc::clone(&entry.1);
+            kept.push(entry);
+            let weight = |kept: &[(K, Arc<OnceLock<V>>)]| {
+                kept.iter().filter_map(|(_, cell)| cell.get()).map(&weigh).sum::<usize>()
+            };
+            if found.is_none() {
+                while kept.len() > 1 && (kept.len() > Self::RESULTS_MAX || weight(&kept) > Self::WEIGHT_MAX) {
+                    kept.remove(0);
+                }
+            }
+            cell
+        };
+        cell.get_or_init(make).clone()
+    }
+}
+
+/// One repository.
+pub(crate) struct Repository {
+    /// The number that stays through every rename.
+    pub(crate) id: u64,
+    /// Who it is.
+    pub(crate) identity: RwLock<Identity>,
+    history: RwLock<Arc<History>>,
+    follower: Option<Follower>,
+}
+
+impl Repository {
+    /// Wraps a seeded graph.
+    pub(crate) fn seeded(id: u64, identity: Identity, graph: Graph) -> Self {
+        let history = RwLock::new(Arc::new(History::new(graph)));
+        Self { id, identity: RwLock::new(identity), history, follower: None }
+    }
+
+    /// Opens a git repository and reads its branches.
+    pub(crate) fn git(id: u64, path: &Path) -> Result<Self, Error> {
+        let follower = Follower::open(path)?;
+        let history = RwLock::new(Arc::new(History::new(Graph::git())));
+        let identity = RwLock::new(Identity::new("local", follower.folder()));
+        let repository = Self { id, identity, history, follower: Some(follower) };
+        repository.current()?;
+        Ok(repository)
+    }
+
+    /// Returns the history as it is now; of a git repository after a look at its references.
+    pub(crate) fn current(&self) -> Result<Arc<History>, Error> {
+        match &self.follower {
+            Some(follower) => follower.refresh(&self.history),
+            None => Ok(Arc::clone(&read(&self.history))),
+        }
+    }
+
+    /// Returns a copy of who it is.
+    pub(crate) fn identity(&self) -> Identity {
+        read(&self.identity).clone()
+    }
+
+    /// Changes who it is.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Identity)) {
+        change(&mut write(&self.identity));
+    }
+
+    /// Finds the commit that a branch name or a sha stands for.
+    pub(crate) fn resolve(&self, history: &History, name: &str) -> Option<u32> {
+        let sha = name.parse::<Sha>().ok();
+        {
+            let graph = read(&history.graph);
+            if let Some(head) = graph.branches.get(name) {
+                return Some(*head);
+            }
+            let at = graph.find(sha?);
+            if at.is_some() {
+                return at;
+            }
+        }
+        // Like the real one, a git repository still knows a commit that no branch reaches any more.
+        self.follower.as_ref()?.fetch(history, sha?)
+    }
+}

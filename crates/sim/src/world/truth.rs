@@ -1,0 +1,70 @@
+//! What a world really holds, so that a test can compare a database with it.
+//! Must never be what a connector reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::graph::Graph;
+use super::repository::{History, Identity, Repository, State};
+use super::walk;
+use crate::error::Error;
+use crate::lock::read;
+
+/// What a world really holds, by the repositories' current full names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Truth {
+    /// The repositories.
+    pub repositories: BTreeMap<String, RepositoryTruth>,
+}
+
+/// What one repository really holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RepositoryTruth {
+    /// The number that stays through every rename.
+    pub id: u64,
+    /// What it answers with; the rest is true whatever the state.
+    pub state: State,
+    /// The branch that is shown first.
+    pub default_branch: String,
+    /// Every commit that a branch reaches.
+    pub shas: BTreeSet<String>,
+    /// The branches.
+    pub branches: BTreeMap<String, BranchTruth>,
+}
+
+/// What one branch really holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BranchTruth {
+    /// The commit it points to.
+    pub head: String,
+    /// Every commit that it reaches.
+    pub shas: BTreeSet<String>,
+}
+
+/// Tells the truth about one repository.
+pub(super) fn tell(repository: &Repository) -> Result<(Identity, RepositoryTruth), Error> {
+    let history = repository.current()?;
+    let identity = repository.identity();
+    let truth = with(repository.id, identity.state, &history);
+    Ok((identity, truth))
+}
+
+fn with(id: u64, state: State, history: &History) -> RepositoryTruth {
+    let graph = read(&history.graph);
+    let branch = |(name, head): (&String, &u32)| {
+        let truth = BranchTruth { head: graph.sha(*head).to_string(), shas: shas(&graph, [*head]) };
+        (name.clone(), truth)
+    };
+    RepositoryTruth {
+        id,
+        state,
+        default_branch: graph.default_branch.clone(),
+        shas: shas(&graph, graph.branches.values().copied()),
+        branches: graph.branches.iter().map(branch).collect(),
+    }
+}
+
+fn shas(graph: &Graph, heads: impl IntoIterator<Item = u32>) -> BTreeSet<String> {
+    walk::reachable(graph, heads).into_iter().map(|at| graph.sha(at).to_string()).collect()
+}
