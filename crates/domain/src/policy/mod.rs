@@ -267,8 +267,8 @@ pub enum Verdict {
         /// When the job may go on.
         until: Timestamp,
     },
-    /// Forget the place to read on from, and begin anew. It counts as an attempt, and pages read again are no
-    /// progress that would give it back: else a place that is lost each time would be read for ever.
+    /// Forget the place to read on from, and begin anew. To be obeyed once for each place in a job: pages read again
+    /// would look like progress, and a place that is lost each time would be read for ever.
     StartOver,
     /// Failed for good; kept for people to see.
     Discard {
