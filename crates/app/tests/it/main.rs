@@ -1,0 +1,6 @@
+//! The tests of the whole: each module is one subject, and all of them are one binary, so that they link once.
+//!
+//! It must never reach beyond loopback, and never wait by sleeping.
+
+#[cfg(test)]
+mod tidy;
