@@ -1,1 +1,361 @@
-//! store
+//! The store: sources, queue, cursors, landed records and events, in SQLite or PostgreSQL.
+//!
+//! Every method of [`Store`] is one transaction, named after what happened. Never calls a provider, and never knows
+//! one by name. Begin with [`Store::open`], then [`Store::commit_page`].
+
+mod commit;
+mod db;
+mod dialect;
+mod error;
+mod event;
+mod landing;
+mod open;
+mod partition;
+mod queue;
+mod read;
+mod source;
+mod vault;
+
+use std::sync::Arc;
+
+use domain::connector::{Group, Spec};
+use domain::id::{EventId, JobId, SourceId, SyncId};
+use domain::page::Item;
+use domain::policy::Decision;
+use domain::trigger::Trigger;
+use jiff::Timestamp;
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::watch;
+
+pub use commit::{Commit, Lease, OpenJob, Pass, Progress, Validator};
+pub use db::writer::KillAt;
+pub use error::{OpenError, StoreError};
+pub use event::EventRow;
+pub use open::Options;
+pub use queue::budget::BudgetRow;
+pub use queue::enqueue::{Enqueue, Enqueued, StoredFacts};
+pub use queue::settle::Settlement;
+pub use queue::wakeup::Wakeups;
+pub use queue::{Claim, RESCUES_MAX, Signals};
+pub use read::{JobCounts, JobError, JobRow, LastError, SourceStatus, SyncRow};
+pub use source::{NewSource, SecretChange, SourceChange, SourceRow};
+pub use vault::{KeyError, Secret, SecretError, Vault};
+
+use db::{Conn, Db, args};
+use landing::Layouts;
+
+/// The open database. A clone is another handle to the same one.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: Db,
+    layouts: Arc<Layouts>,
+    enqueued: watch::Sender<()>,
+    listen: Option<PgConnectOptions>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("is_sqlite", &self.is_sqlite()).finish_non_exhaustive()
+    }
+}
+
+/// Runs a function of one connection as a write.
+macro_rules! write {
+    ($store:expr, $input:expr, $function:path) => {
+        write!($store, $input, 0, $function)
+    };
+    ($store:expr, $input:expr, $bytes:expr, $function:path) => {
+        $store.inner.db.write($input, $bytes, |conn, input| Box::pin($function(conn, input))).await
+    };
+}
+
+impl Store {
+    /// Opens the database at the options' address; migrates it, and makes and widens the tables of the specs.
+    pub async fn open(options: Options, specs: &[&'static Spec]) -> Result<Self, OpenError> {
+        let (db, layouts, listen) = open::open(&options, specs).await?;
+        let inner = Inner { db, layouts: Arc::new(layouts), enqueued: watch::Sender::new(()), listen };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Finishes the writes that wait and closes every connection. Later calls fail.
+    pub async fn close(&self) {
+        self.inner.db.close().await;
+    }
+
+    /// Says whether the database is an SQLite file.
+    #[must_use]
+    pub fn is_sqlite(&self) -> bool {
+        self.inner.db.is_sqlite()
+    }
+
+    /// Returns how far the database's clock is ahead of `now`; SQLite has none of its own.
+    pub async fn clock_offset_ms(&self, now: Timestamp) -> Result<i64, StoreError> {
+        if self.is_sqlite() {
+            return Ok(0);
+        }
+        let row = self.read().await?.one(dialect::SERVER_CLOCK, args![]).await?;
+        Ok(row.get::<i64>("ms")?.saturating_sub(now.as_millisecond()))
+    }
+
+    async fn read(&self) -> Result<Conn, StoreError> {
+        self.inner.db.read().await
+    }
+
+    fn woke(&self) {
+        self.inner.enqueued.send_replace(());
+    }
+
+    /// Adds a source with its root partitions. A removed one of the same name and provider comes back with its id.
+    pub async fn add_source(
+        &self,
+        new: NewSource,
+        vault: &Vault,
+        now: Timestamp,
+    ) -> Result<SourceId, StoreError> {
+        write!(self, (new, vault.clone(), now), source::add)
+    }
+
+    /// Changes a source.
+    pub async fn update_source(
+        &self,
+        id: SourceId,
+        change: SourceChange,
+        vault: &Vault,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        write!(self, ((id, change), vault.clone(), now), source::update)
+    }
+
+    /// Finds a source by its name.
+    pub async fn source(&self, name: &str) -> Result<Option<SourceRow>, StoreError> {
+        source::by_name(&mut self.read().await?, name).await
+    }
+
+    /// Finds a source by its id.
+    pub async fn source_by_id(&self, id: SourceId) -> Result<Option<SourceRow>, StoreError> {
+        source::by_id(&mut self.read().await?, id).await
+    }
+
+    /// Lists the sources by name.
+    pub async fn sources(&self) -> Result<Vec<SourceRow>, StoreError> {
+        source::all(&mut self.read().await?).await
+    }
+
+    /// Opens a source's credential.
+    pub async fn secret(&self, id: SourceId, vault: &Vault) -> Result<Option<Secret>, StoreError> {
+        source::secret(&mut self.read().await?, id, vault).await
+    }
+
+    /// Removes a source: its credential, state and jobs; with `purge` also its landed rows. Refuses while it syncs.
+    pub async fn remove_source(&self, id: SourceId, purge: bool) -> Result<(), StoreError> {
+        write!(self, (Arc::clone(&self.inner.layouts), id, purge), source::remove)
+    }
+
+    /// Counts the rows that a source has landed and that still exist, per table.
+    pub async fn landed_counts(&self, id: SourceId) -> Result<Vec<(String, i64)>, StoreError> {
+        source::landed_counts(&mut self.read().await?, &self.inner.layouts, id).await
+    }
+
+    /// Reads what the policy needs to know.
+    pub async fn facts(
+        &self,
+        id: SourceId,
+        group: &'static Group,
+        now: Timestamp,
+    ) -> Result<StoredFacts, StoreError> {
+        queue::enqueue::facts(&mut self.read().await?, id, group, now).await
+    }
+
+    /// Makes a sync with its jobs, unless one is running already.
+    pub async fn enqueue(&self, request: Enqueue, now: Timestamp) -> Result<Enqueued, StoreError> {
+        let enqueued = write!(self, (request, now), queue::enqueue::enqueue)?;
+        self.woke();
+        Ok(enqueued)
+    }
+
+    /// Keeps that a request was not let through, and why.
+    pub async fn refuse(
+        &self,
+        source: SourceId,
+        trigger: Trigger,
+        decision: Decision,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        write!(self, (source, trigger, decision, now), refuse)
+    }
+
+    /// Takes jobs that are due.
+    pub async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Lease>, StoreError> {
+        write!(self, (claim, now), queue::claim)
+    }
+
+    /// Holds jobs, each with its generation, until a later time.
+    pub async fn heartbeat(&self, held: Vec<(JobId, i64)>, until: Timestamp) -> Result<(), StoreError> {
+        write!(self, (held, until), queue::heartbeat)
+    }
+
+    /// Reads what has happened to jobs that the caller believes to hold.
+    pub async fn signals(&self, held: &[(JobId, i64)]) -> Result<Signals, StoreError> {
+        queue::signals(&mut self.read().await?, held).await
+    }
+
+    /// Reads what a worker needs to go on with a job.
+    pub async fn open_job(&self, lease: &Lease) -> Result<OpenJob, StoreError> {
+        commit::open(&mut self.read().await?, lease).await
+    }
+
+    /// Reads the items of the job's partition to go on with, at most `max`.
+    pub async fn due_items(&self, lease: &Lease, max: u32) -> Result<Vec<Item>, StoreError> {
+        commit::item::due(&mut self.read().await?, lease, max).await
+    }
+
+    /// Commits a page: rows, cursor, items, partitions, jobs, progress and event, or nothing if the lease is gone.
+    pub async fn commit_page(
+        &self,
+        lease: &Lease,
+        commit: Commit,
+        now: Timestamp,
+    ) -> Result<Progress, StoreError> {
+        let found = !commit.page.partitions.is_empty() || !commit.page.wanted.is_empty();
+        let bytes = commit.page.records.iter().filter_map(|it| it.raw.as_ref().map(bytes::Bytes::len)).sum();
+        let input = (Arc::clone(&self.inner.layouts), lease.clone(), commit, now);
+        let progress = write!(self, input, bytes, commit::page)?;
+        if found {
+            self.woke();
+        }
+        Ok(progress)
+    }
+
+    /// Forgets the place in a listing and begins it again without validators.
+    pub async fn restart_listing(
+        &self,
+        lease: &Lease,
+        requests: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        write!(self, (lease.clone(), requests, now), commit::restart_listing)
+    }
+
+    /// Forgets the place in an item, or in the partition, because the provider no longer knows it.
+    pub async fn start_over(
+        &self,
+        lease: &Lease,
+        item: Option<String>,
+        requests: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        write!(self, (lease.clone(), item, requests, now), commit::start_over)
+    }
+
+    /// Gives an item up for this job, with the fault's word and a sentence.
+    pub async fn fail_item(
+        &self,
+        lease: &Lease,
+        item: String,
+        fault: (String, String),
+        requests: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        write!(self, (lease.clone(), item, fault, requests, now), commit::item::fail)
+    }
+
+    /// Ends an attempt.
+    pub async fn settle(
+        &self,
+        lease: &Lease,
+        settlement: Settlement,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        write!(self, (lease.clone(), settlement, now), queue::settle::settle)?;
+        self.woke();
+        Ok(())
+    }
+
+    /// Frees jobs whose lease ran out, or whose process is one of `dead_nodes`.
+    pub async fn rescue(&self, dead_nodes: &[String], now: Timestamp) -> Result<u64, StoreError> {
+        let freed = write!(self, (dead_nodes.to_vec(), now), queue::rescue)?;
+        if freed > 0 {
+            self.woke();
+        }
+        Ok(freed)
+    }
+
+    /// Lists the processes that hold jobs.
+    pub async fn nodes(&self) -> Result<Vec<String>, StoreError> {
+        queue::nodes(&mut self.read().await?).await
+    }
+
+    /// Reads when there is next something to claim or to rescue.
+    pub async fn next_due(&self, sources: Option<&[SourceId]>) -> Result<Option<Timestamp>, StoreError> {
+        queue::next_due(&mut self.read().await?, sources).await
+    }
+
+    /// Returns a place to wait for work.
+    #[must_use]
+    pub fn wakeups(&self) -> Wakeups {
+        Wakeups::new(self.inner.enqueued.subscribe(), self.inner.listen.clone())
+    }
+
+    /// Keeps what answers said of a source's budgets; newer words win.
+    pub async fn save_budgets(&self, source: SourceId, budgets: Vec<BudgetRow>) -> Result<(), StoreError> {
+        write!(self, (source, budgets), save_budgets)
+    }
+
+    /// Reads what is known of a source's budgets.
+    pub async fn budgets(&self, source: SourceId) -> Result<Vec<BudgetRow>, StoreError> {
+        queue::budget::all(&mut self.read().await?, source).await
+    }
+
+    /// Reads a sync with the sums over its jobs.
+    pub async fn sync(&self, id: SyncId) -> Result<Option<SyncRow>, StoreError> {
+        read::sync(&mut self.read().await?, id).await
+    }
+
+    /// Reads the newest syncs.
+    pub async fn syncs(&self, source: Option<SourceId>, limit: u32) -> Result<Vec<SyncRow>, StoreError> {
+        read::syncs(&mut self.read().await?, source, limit).await
+    }
+
+    /// Finds the sync that a job belongs to.
+    pub async fn sync_of_job(&self, job: JobId) -> Result<Option<SyncId>, StoreError> {
+        read::sync_of_job(&mut self.read().await?, job).await
+    }
+
+    /// Lists the jobs of a sync.
+    pub async fn jobs(&self, sync: SyncId) -> Result<Vec<JobRow>, StoreError> {
+        read::jobs(&mut self.read().await?, sync).await
+    }
+
+    /// Stops a sync; returns whether there was anything to stop.
+    pub async fn cancel(&self, sync: SyncId, now: Timestamp) -> Result<bool, StoreError> {
+        write!(self, (sync, now), queue::settle::cancel)
+    }
+
+    /// Reads how every source stands.
+    pub async fn source_status(&self) -> Result<Vec<SourceStatus>, StoreError> {
+        read::source_status(&mut self.read().await?).await
+    }
+
+    /// Reads the events after one, the oldest first.
+    pub async fn events_after(&self, after: EventId, limit: u32) -> Result<Vec<EventRow>, StoreError> {
+        event::after(&mut self.read().await?, after, limit).await
+    }
+}
+
+async fn refuse(
+    conn: &mut Conn,
+    (source, trigger, decision, now): &(SourceId, Trigger, Decision, Timestamp),
+) -> Result<(), StoreError> {
+    queue::enqueue::record_request(conn, *source, *trigger, *decision, None, *now).await
+}
+
+async fn save_budgets(
+    conn: &mut Conn,
+    (source, budgets): &(SourceId, Vec<BudgetRow>),
+) -> Result<(), StoreError> {
+    queue::budget::save(conn, *source, budgets).await
+}

@@ -1,0 +1,77 @@
+//! Keeps the partitions that a page found, and makes the jobs that follow from them in the same sync.
+//!
+//! Never makes a second active job of a partition: the unique index decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use sqlx::AssertSqlSafe;
+
+use super::{Commit, Lease};
+use crate::db::{Conn, args, to_json};
+use crate::dialect::each;
+use crate::error::StoreError;
+use crate::partition::{self, FoundBy};
+use crate::queue::enqueue::{self, Streams};
+
+/// Keeps what a page found and makes its jobs.
+pub(super) async fn found(
+    conn: &mut Conn,
+    lease: &Lease,
+    commit: &Commit,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let page = &commit.page;
+    let mut touched: BTreeSet<(&str, &str)> =
+        page.partitions.iter().map(|it| (it.stream, it.key.as_str())).collect();
+    touched.extend(page.wanted.iter().map(|it| (it.stream, it.partition.as_str())));
+    if touched.is_empty() {
+        return Ok(());
+    }
+    let by = FoundBy::Listing(&lease.stream, &lease.partition);
+    partition::keep(conn, lease.source, &page.partitions, by).await?;
+    let streams = Streams::of(commit.group);
+    let by_stream = touched.iter().fold(BTreeMap::<&str, Vec<&str>>::new(), |mut all, (stream, key)| {
+        all.entry(stream).or_default().push(key);
+        all
+    });
+    let mut made = 0;
+    for (stream, keys) in by_stream {
+        let Some(place) = streams.0.iter().find(|it| it.0 == stream) else { continue };
+        let keys = to_json(&keys.iter().map(|key| [key]).collect::<Vec<_>>())?;
+        made += enqueue::jobs_of(conn, lease.sync, place, &keys, now).await?;
+        run_again(conn, lease, place, &keys).await?;
+    }
+    if made > 0 {
+        enqueue::wake(conn).await?;
+    }
+    Ok(())
+}
+
+/// Tells jobs that are under way that there is more to read than they may have seen: in a stream of items whenever
+/// something is due, otherwise when the job belongs to another sync. A claim resets it, because it sees everything.
+async fn run_again(
+    conn: &mut Conn,
+    lease: &Lease,
+    (stream, _, by_items): &(&str, usize, bool),
+    keys: &str,
+) -> Result<(), StoreError> {
+    let which = if *by_items {
+        "and exists (select 1 from items where items.source_id = $1 and items.stream = $2
+             and items.partition = jobs.partition and items.have is distinct from items.wanted
+             and items.failed_job is distinct from jobs.id)"
+    } else {
+        "and sync_id <> $4 and not exists (select 1 from jobs as own where own.sync_id = $4
+             and own.stream = $2 and own.partition = jobs.partition)"
+    };
+    let sql = format!(
+        "update jobs set again = true
+         where source_id = $1 and stream = $2 and partition in (select t.value ->> 0 from {}) and lane = 'forward'
+             and state in ('available', 'scheduled', 'retryable', 'running') and not again and id <> $5
+             and $4 > 0 {which}",
+        each(conn, "$3"),
+    );
+    let args = args![lease.source, *stream, keys, lease.sync, lease.job];
+    conn.execute(AssertSqlSafe(sql), args).await?;
+    Ok(())
+}

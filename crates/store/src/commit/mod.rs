@@ -1,0 +1,295 @@
+//! What a worker does with the job it holds: opens it, commits its pages, starts anew, gives up an item.
+//!
+//! Every write here begins with the fence and touches only rows of the job's own partition, and of what it found: no
+//! budget, no total, no source. Begin with [`page`].
+
+mod discover;
+pub(crate) mod item;
+mod listing;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use domain::connector::Group;
+use domain::event::Event;
+use domain::id::{JobId, SourceId, SyncId};
+use domain::job::{JobState, Lane};
+use domain::page::{Cursor, Next, Page};
+use domain::source::Settings;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::db::{Conn, args, to_json};
+use crate::error::{StoreError, corrupt};
+use crate::event::{self, About};
+use crate::landing::{self, Layouts};
+
+/// How often a job says in an event how far it is: often enough to watch, seldom enough to keep.
+const PROGRESS_EVERY_MS: i64 = 1000;
+
+/// The timed right to run a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The job.
+    pub job: JobId,
+    /// The fence: a later claim has a higher one.
+    pub generation: i64,
+    /// When it runs out.
+    pub until: Timestamp,
+    /// The job's source.
+    pub source: SourceId,
+    /// The job's sync.
+    pub sync: SyncId,
+    /// The group of its stream.
+    pub group: String,
+    /// Its stream.
+    pub stream: String,
+    /// Its partition.
+    pub partition: String,
+    /// Its lane.
+    pub lane: Lane,
+    /// Which attempt this is since the last progress, from 1.
+    pub attempt: u32,
+}
+
+/// What a worker needs to go on with a job.
+#[derive(Clone, Debug)]
+pub struct OpenJob {
+    /// The source's base URL and options.
+    pub settings: Settings,
+    /// The word of the source's connector.
+    pub provider: String,
+    /// What the partition was found with.
+    pub args: Value,
+    /// Where to read on; `None` is the start.
+    pub cursor: Option<Cursor>,
+    /// Whether the listing under way asks without validators.
+    pub plain: bool,
+    /// What makes requests conditional, by address; empty in a plain listing.
+    pub validators: HashMap<String, Validator>,
+}
+
+/// What makes the next request for a page conditional.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Validator {
+    /// The provider's validator.
+    pub etag: String,
+    /// How the listing goes on after the page, when it has not changed.
+    pub next: Next,
+}
+
+/// One page to commit, and how it was read.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The page.
+    pub page: Page,
+    /// In what kind of pass it was read.
+    pub pass: Pass,
+    /// The items that were asked for, each with the version it was read at; the first owns the cursor.
+    pub read: Vec<(String, String)>,
+    /// The page's address and validator, where the provider sent one.
+    pub validator: Option<(String, String)>,
+    /// Requests that it took.
+    pub requests: u64,
+    /// When its first request was sent.
+    pub observed_at: Timestamp,
+    /// How long the job is held from now on.
+    pub lease_until: Timestamp,
+    /// The job's group, to know the streams that it found work for.
+    pub group: &'static Group,
+}
+
+/// In what kind of pass a page was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// It is not part of a listing.
+    Incremental,
+    /// Part of a listing without validators.
+    Plain {
+        /// Whether it is the listing's first page.
+        first: bool,
+    },
+    /// The provider said that it has not changed.
+    Unchanged,
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Landed rows that this page inserted or changed.
+    pub rows_written: u64,
+    /// Records of the job so far.
+    pub records: u64,
+}
+
+/// Reads what a worker needs to go on.
+pub(crate) async fn open(conn: &mut Conn, lease: &Lease) -> Result<OpenJob, StoreError> {
+    let sql = "select source.base_url, source.options, source.provider, partition.args,
+            checkpoint.cursor, coalesce(checkpoint.plain, false) as plain
+        from jobs as job
+        join sources as source on source.id = job.source_id and source.removed_at is null
+        join partitions as partition on partition.source_id = job.source_id
+            and partition.stream = job.stream and partition.key = job.partition
+        left join checkpoints as checkpoint on checkpoint.source_id = job.source_id
+            and checkpoint.stream = job.stream and checkpoint.partition = job.partition
+            and checkpoint.lane = job.lane
+        where job.id = $1 and job.generation = $2 and job.state = 'running'";
+    let row = conn.row(sql, args![lease.job, lease.generation]).await?.ok_or(StoreError::LeaseLost)?;
+    let place = place(lease);
+    let plain = row.get("plain")?;
+    let validators = if plain { HashMap::new() } else { listing::validators(conn, lease).await? };
+    let options = row.json("options", ("sources", &lease.source))?;
+    Ok(OpenJob {
+        settings: Settings {
+            base_url: row.get("base_url")?,
+            options: options.ok_or_else(|| corrupt("sources", lease.source, "options"))?,
+        },
+        provider: row.get("provider")?,
+        args: row.json("args", ("partitions", &place))?.unwrap_or_default(),
+        cursor: row.json("cursor", ("checkpoints", &place))?,
+        plain,
+        validators,
+    })
+}
+
+/// Names the rows of a job's partition.
+fn place(lease: &Lease) -> String {
+    format!("source {} {}/{} ({})", lease.source, lease.stream, lease.partition, lease.lane)
+}
+
+/// Commits a page: rows, cursor, items, partitions, progress and event, or nothing if the lease is gone.
+pub(crate) async fn page(
+    conn: &mut Conn,
+    (layouts, lease, commit, now): &(Arc<Layouts>, Lease, Commit, Timestamp),
+) -> Result<Progress, StoreError> {
+    let now = *now;
+    let (records, event_due) = begin(conn, lease, commit, now).await?;
+    if let Pass::Plain { first: true } = commit.pass {
+        listing::begin(conn, lease).await?;
+    }
+    let page = &commit.page;
+    let mut rows_written = 0;
+    if commit.pass != Pass::Unchanged {
+        rows_written = landing::land(conn, layouts, lease.source, &page.records, commit.observed_at).await?;
+    }
+    item::done(conn, lease, commit).await?;
+    go_on(conn, lease, commit).await?;
+    item::want(conn, lease, &page.wanted).await?;
+    discover::found(conn, lease, commit, now).await?;
+    if commit.pass != Pass::Unchanged {
+        listing::note(conn, lease, commit).await?;
+        if let (Pass::Plain { .. }, Next::CaughtUp { sweep, .. }) = (commit.pass, &page.next) {
+            listing::end(conn, layouts, lease, commit, sweep.as_ref()).await?;
+        }
+    }
+    if rows_written > 0 {
+        let sql = "update jobs set rows_written = rows_written + $2 where id = $1";
+        conn.execute(sql, args![lease.job, rows_written]).await?;
+    }
+    if event_due {
+        let current = i64::try_from(records).unwrap_or(i64::MAX);
+        let event = Event::JobProgress { job_id: lease.job, current, total: None };
+        event::record(conn, now, &event, about(lease)).await?;
+    }
+    Ok(Progress { rows_written, records })
+}
+
+fn about(lease: &Lease) -> About {
+    About { source: lease.source, sync: Some(lease.sync), job: Some(lease.job) }
+}
+
+/// The fence of a page: counts it, renews the lease, and says whether a progress event is due.
+async fn begin(
+    conn: &mut Conn,
+    lease: &Lease,
+    commit: &Commit,
+    now: Timestamp,
+) -> Result<(u64, bool), StoreError> {
+    let sql =
+        "update jobs set pages = pages + 1, records = records + $5, requests = requests + $6, attempt = 0,
+            rescues = 0, lease_until = $7,
+            last_progress_at = case when last_progress_at > $8 then last_progress_at else $3 end
+        where id = $1 and generation = $2 and state = $4 and lease_until > $3
+        returning records, last_progress_at";
+    let records = if commit.pass == Pass::Unchanged { 0 } else { commit.page.records.len() };
+    let row = conn
+        .row(
+            sql,
+            args![
+                lease.job,
+                lease.generation,
+                now,
+                JobState::Running.as_str(),
+                records,
+                commit.requests,
+                commit.lease_until,
+                now.as_millisecond().saturating_sub(PROGRESS_EVERY_MS),
+            ],
+        )
+        .await?
+        .ok_or(StoreError::LeaseLost)?;
+    Ok((
+        row.count("records")?,
+        row.time("last_progress_at")?.is_some_and(|at| at.as_millisecond() == now.as_millisecond()),
+    ))
+}
+
+/// The fence of every other step: adds the requests that it took.
+pub(crate) async fn fence(
+    conn: &mut Conn,
+    lease: &Lease,
+    requests: u64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "update jobs set requests = requests + $4
+        where id = $1 and generation = $2 and state = 'running' and lease_until > $3";
+    match conn.execute(sql, args![lease.job, lease.generation, now, requests]).await? {
+        0 => Err(StoreError::LeaseLost),
+        _ => Ok(()),
+    }
+}
+
+/// Keeps where the partition, or the first item that was asked for, is read on.
+async fn go_on(conn: &mut Conn, lease: &Lease, commit: &Commit) -> Result<(), StoreError> {
+    match (&commit.page.next, commit.read.first()) {
+        (Next::More(cursor), Some((key, version))) => item::walk(conn, lease, key, version, cursor).await,
+        (Next::More(cursor), None) => checkpoint(conn, lease, Some(cursor)).await,
+        // A stream of items has its cursors in them.
+        (Next::CaughtUp { cursor: None, .. }, Some(_)) => Ok(()),
+        (Next::CaughtUp { cursor, .. }, _) => checkpoint(conn, lease, cursor.as_ref()).await,
+    }
+}
+
+async fn checkpoint(conn: &mut Conn, lease: &Lease, cursor: Option<&Cursor>) -> Result<(), StoreError> {
+    let sql = "insert into checkpoints (source_id, stream, partition, lane, cursor, plain)
+        values ($1, $2, $3, $4, $5, false)
+        on conflict (source_id, stream, partition, lane) do update set cursor = excluded.cursor";
+    let cursor = cursor.map(to_json).transpose()?;
+    conn.execute(sql, args![lease.source, &lease.stream, &lease.partition, lease.lane.as_str(), cursor])
+        .await?;
+    Ok(())
+}
+
+/// Forgets the place in a listing and asks for all of it again, without validators.
+pub(crate) async fn restart_listing(
+    conn: &mut Conn,
+    (lease, requests, now): &(Lease, u64, Timestamp),
+) -> Result<(), StoreError> {
+    fence(conn, lease, *requests, *now).await?;
+    checkpoint(conn, lease, None).await?;
+    listing::begin(conn, lease).await
+}
+
+/// Forgets the place in an item, or in the partition, because the provider no longer knows it.
+pub(crate) async fn start_over(
+    conn: &mut Conn,
+    (lease, item, requests, now): &(Lease, Option<String>, u64, Timestamp),
+) -> Result<(), StoreError> {
+    fence(conn, lease, *requests, *now).await?;
+    if let Some(key) = item {
+        return item::start_over(conn, lease, key).await;
+    }
+    let sql = "delete from checkpoints where source_id = $1 and stream = $2 and partition = $3 and lane = $4";
+    conn.execute(sql, args![lease.source, &lease.stream, &lease.partition, lease.lane.as_str()]).await?;
+    listing::forget(conn, lease).await
+}

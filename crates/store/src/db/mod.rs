@@ -1,0 +1,312 @@
+//! One connection, statement and row for two databases: the only place that knows which one is behind.
+//!
+//! Never decides anything about syncs. The same `$1` SQL text runs on both; what differs comes from
+//! [`crate::dialect`]. Begin with [`Db::write`].
+
+pub(crate) mod writer;
+
+use std::pin::Pin;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{
+    Decode, PgConnection, PgPool, Postgres, Row as _, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool,
+    Transaction, Type,
+};
+
+use crate::error::{StoreError, corrupt};
+use writer::{KillSwitch, Writer};
+
+/// A boxed future, as a write is handed to the writer task.
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One write: a plain function over its input, so that it can be run again after a deadlock.
+pub(crate) type Write<I, T> = for<'c> fn(&'c mut Conn, &'c I) -> BoxFuture<'c, Result<T, StoreError>>;
+
+/// Tries of one transaction on PostgreSQL: two jobs that lock the same rows in another order meet rarely, and the
+/// second try finds the first one gone.
+const TRIES_MAX: u32 = 5;
+
+/// The open database.
+pub(crate) enum Db {
+    /// A file: readers side by side, one writer.
+    Lite { read: SqlitePool, writer: Writer },
+    /// A server.
+    Pg { pool: PgPool, kill: KillSwitch },
+}
+
+impl Db {
+    /// Says which of the two it is.
+    pub(crate) fn is_sqlite(&self) -> bool {
+        matches!(self, Self::Lite { .. })
+    }
+
+    /// Runs `write` in one transaction and answers after its commit. `bytes` is what it carries, roughly.
+    pub(crate) async fn write<I, T>(
+        &self,
+        input: I,
+        bytes: usize,
+        write: Write<I, T>,
+    ) -> Result<T, StoreError>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        match self {
+            Self::Lite { writer, .. } => writer.write(input, bytes, write).await,
+            Self::Pg { pool, kill } => {
+                for _ in 1..TRIES_MAX {
+                    match transact(pool, kill, &input, write).await {
+                        Err(StoreError::Busy) => {}
+                        done => return done,
+                    }
+                }
+                transact(pool, kill, &input, write).await
+            }
+        }
+    }
+
+    /// Takes a connection to read with.
+    pub(crate) async fn read(&self) -> Result<Conn, StoreError> {
+        Ok(match self {
+            Self::Lite { read, .. } => Conn::LiteRead(read.acquire().await?),
+            Self::Pg { pool, .. } => Conn::PgRead(pool.acquire().await?),
+        })
+    }
+
+    /// Finishes what is under way and closes every connection.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Lite { read, writer } => {
+                writer.close().await;
+                read.close().await;
+            }
+            Self::Pg { pool, .. } => pool.close().await,
+        }
+    }
+}
+
+async fn transact<I, T>(
+    pool: &PgPool,
+    kill: &KillSwitch,
+    input: &I,
+    write: Write<I, T>,
+) -> Result<T, StoreError> {
+    // Dropping the transaction, as an early return or a caller that went away does, rolls it back.
+    let mut conn = Conn::Pg(pool.begin().await?);
+    let answer = write(&mut conn, input).await?;
+    let Conn::Pg(transaction) = conn else { return Ok(answer) };
+    kill.before_commit();
+    transaction.commit().await?;
+    kill.after_commit();
+    Ok(answer)
+}
+
+/// One connection.
+pub(crate) enum Conn {
+    /// The writer's.
+    Lite(SqliteConnection),
+    /// A reader's.
+    LiteRead(PoolConnection<Sqlite>),
+    /// A transaction.
+    Pg(Transaction<'static, Postgres>),
+    /// A reader's.
+    PgRead(PoolConnection<Postgres>),
+}
+
+/// A connection by its native type.
+pub(crate) enum Native<'a> {
+    Lite(&'a mut SqliteConnection),
+    Pg(&'a mut PgConnection),
+}
+
+/// Writes one body for both databases.
+macro_rules! dispatch {
+    ($native:expr, $it:ident => $body:expr) => {
+        match $native {
+            Native::Lite($it) => $body,
+            Native::Pg($it) => $body,
+        }
+    };
+}
+
+macro_rules! bound {
+    ($sql:expr, $args:expr) => {{
+        let mut query = sqlx::query($sql);
+        for arg in $args {
+            query = match arg {
+                Arg::Int(value) => query.bind(value),
+                Arg::Text(value) => query.bind(value),
+                Arg::Bool(value) => query.bind(value),
+                Arg::Bytes(value) => query.bind(value),
+            };
+        }
+        query
+    }};
+}
+
+impl Conn {
+    /// Says which database is behind.
+    pub(crate) fn is_sqlite(&self) -> bool {
+        matches!(self, Self::Lite(_) | Self::LiteRead(_))
+    }
+
+    /// Returns the native connection.
+    pub(crate) fn native(&mut self) -> Native<'_> {
+        match self {
+            Self::Lite(conn) => Native::Lite(conn),
+            Self::LiteRead(conn) => Native::Lite(conn),
+            Self::Pg(conn) => Native::Pg(conn),
+            Self::PgRead(conn) => Native::Pg(conn),
+        }
+    }
+
+    /// Runs a statement and returns how many rows it touched.
+    pub(crate) async fn execute(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<u64, StoreError> {
+        dispatch!(self.native(), conn => Ok(bound!(sql, args).execute(conn).await?.rows_affected()))
+    }
+
+    /// Runs a statement and returns its rows.
+    pub(crate) async fn rows(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: Vec<Arg>,
+    ) -> Result<Vec<Row>, StoreError> {
+        Ok(match self.native() {
+            Native::Lite(conn) => {
+                bound!(sql, args).fetch_all(conn).await?.into_iter().map(Row::Lite).collect()
+            }
+            Native::Pg(conn) => bound!(sql, args).fetch_all(conn).await?.into_iter().map(Row::Pg).collect(),
+        })
+    }
+
+    /// Runs a statement and returns its first row.
+    pub(crate) async fn row(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: Vec<Arg>,
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(match self.native() {
+            Native::Lite(conn) => bound!(sql, args).fetch_optional(conn).await?.map(Row::Lite),
+            Native::Pg(conn) => bound!(sql, args).fetch_optional(conn).await?.map(Row::Pg),
+        })
+    }
+
+    /// Runs a statement that always answers with one row.
+    pub(crate) async fn one(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<Row, StoreError> {
+        self.row(sql, args).await?.ok_or(StoreError::NotFound)
+    }
+
+    /// Runs statements without arguments, as a migration does.
+    pub(crate) async fn script(&mut self, sql: impl SqlSafeStr) -> Result<(), StoreError> {
+        dispatch!(self.native(), conn => { sqlx::raw_sql(sql).execute(conn).await?; Ok(()) })
+    }
+}
+
+/// One argument of a statement.
+#[derive(Clone, Debug)]
+pub(crate) enum Arg {
+    Int(Option<i64>),
+    Text(Option<String>),
+    Bool(Option<bool>),
+    Bytes(Option<Vec<u8>>),
+}
+
+macro_rules! arg_from {
+    ($($from:ty, $it:ident => $arg:expr);* $(;)?) => {$(
+        impl From<$from> for Arg {
+            fn from($it: $from) -> Self { $arg }
+        }
+    )*};
+}
+arg_from! {
+    i64, it => Self::Int(Some(it));
+    Option<i64>, it => Self::Int(it);
+    u32, it => Self::Int(Some(i64::from(it)));
+    u64, it => Self::Int(Some(i64::try_from(it).unwrap_or(i64::MAX)));
+    usize, it => Self::Int(Some(i64::try_from(it).unwrap_or(i64::MAX)));
+    bool, it => Self::Bool(Some(it));
+    &str, it => Self::Text(Some(it.to_owned()));
+    &String, it => Self::Text(Some(it.clone()));
+    String, it => Self::Text(Some(it));
+    Option<String>, it => Self::Text(it);
+    Option<&str>, it => Self::Text(it.map(str::to_owned));
+    Option<Vec<u8>>, it => Self::Bytes(it);
+    jiff::Timestamp, it => Self::Int(Some(it.as_millisecond()));
+    Option<jiff::Timestamp>, it => Self::Int(it.map(jiff::Timestamp::as_millisecond));
+    domain::id::SourceId, it => Self::Int(Some(it.0));
+    domain::id::SyncId, it => Self::Int(Some(it.0));
+    domain::id::JobId, it => Self::Int(Some(it.0));
+    domain::id::EventId, it => Self::Int(Some(it.0));
+    Option<domain::id::SourceId>, it => Self::Int(it.map(|it| it.0));
+    Option<domain::id::SyncId>, it => Self::Int(it.map(|it| it.0));
+    Option<domain::id::JobId>, it => Self::Int(it.map(|it| it.0));
+}
+
+/// Collects the arguments of a statement.
+macro_rules! args {
+    ($($arg:expr),* $(,)?) => { vec![$(crate::db::Arg::from($arg)),*] };
+}
+pub(crate) use args;
+
+/// One row of an answer.
+pub(crate) enum Row {
+    Lite(SqliteRow),
+    Pg(PgRow),
+}
+
+impl Row {
+    /// Reads a column.
+    pub(crate) fn get<T>(&self, column: &str) -> Result<T, StoreError>
+    where
+        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>,
+    {
+        Ok(match self {
+            Self::Lite(row) => row.try_get(column)?,
+            Self::Pg(row) => row.try_get(column)?,
+        })
+    }
+
+    /// Reads a column of epoch milliseconds.
+    pub(crate) fn time(&self, column: &str) -> Result<Option<jiff::Timestamp>, StoreError> {
+        let Some(ms) = self.get::<Option<i64>>(column)? else { return Ok(None) };
+        jiff::Timestamp::from_millisecond(ms)
+            .map(Some)
+            .map_err(|_| StoreError::Corrupt { what: format!("column {column}: {ms} is not a time") })
+    }
+
+    /// Reads a count, which is never negative.
+    pub(crate) fn count(&self, column: &str) -> Result<u64, StoreError> {
+        u64::try_from(self.get::<i64>(column)?)
+            .map_err(|_| StoreError::Corrupt { what: format!("column {column} is negative") })
+    }
+
+    /// Reads a closed word; a word that no version wrote is damage.
+    pub(crate) fn word<T>(
+        &self,
+        column: &str,
+        from_word: fn(&str) -> Option<T>,
+        (table, row): (&str, &dyn std::fmt::Display),
+    ) -> Result<T, StoreError> {
+        from_word(&self.get::<String>(column)?).ok_or_else(|| corrupt(table, row, column))
+    }
+
+    /// Reads a JSON column; text that is no JSON is damage.
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(
+        &self,
+        column: &str,
+        (table, row): (&str, &dyn std::fmt::Display),
+    ) -> Result<Option<T>, StoreError> {
+        let Some(text) = self.get::<Option<String>>(column)? else { return Ok(None) };
+        serde_json::from_str(&text).map(Some).map_err(|_| corrupt(table, row, column))
+    }
+}
+
+/// Makes the text of a JSON column.
+pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(crate::error::broken)
+}
+
+/// Arguments that were prepared for SQLite by hand, for the bulk statements of landing.
+pub(crate) type LiteArguments = SqliteArguments;

@@ -1,0 +1,184 @@
+//! Lands records in the tables that specs declare: in bulk, in one way per database.
+//!
+//! Never reads a record row by row, and never writes a row that has not changed. Begin with [`land`].
+
+mod create;
+mod postgres;
+mod sqlite;
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
+
+use domain::id::SourceId;
+use domain::page::Record;
+use domain::table::{Cell, Kind, Table, Upkeep};
+use jiff::Timestamp;
+
+use crate::db::{Conn, Native};
+use crate::error::{StoreError, broken};
+use crate::vault::hex;
+pub(crate) use create::{create, instant};
+
+/// Bytes of a blake3 hash that tell two raw bodies apart: 128 bits, so that no two ever meet by chance.
+const HASH_BYTES: usize = 16;
+
+/// The statements of every landed table, made once.
+#[derive(Debug)]
+pub(crate) struct Layouts(HashMap<&'static str, Layout>);
+
+/// The statements of one landed table.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    table: &'static Table,
+    sqlite: sqlite::Statements,
+    postgres: String,
+}
+
+impl Layouts {
+    pub(crate) fn new(tables: &[&'static Table]) -> Self {
+        Self(
+            tables
+                .iter()
+                .map(|table| {
+                    let layout = Layout {
+                        table,
+                        sqlite: sqlite::Statements::new(table),
+                        postgres: postgres::statement(table),
+                    };
+                    (table.name, layout)
+                })
+                .collect(),
+        )
+    }
+
+    /// Returns the tables.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &'static Table> {
+        self.0.values().map(|it| it.table)
+    }
+}
+
+/// Lands records and returns how many rows were really written.
+pub(crate) async fn land(
+    conn: &mut Conn,
+    layouts: &Layouts,
+    source: SourceId,
+    records: &[Record],
+    observed_at: Timestamp,
+) -> Result<u64, StoreError> {
+    let mut written = 0;
+    for (table, records) in by_table(records) {
+        let layout = layouts
+            .0
+            .get(table)
+            .ok_or_else(|| StoreError::Conflict(format!("no spec declares the table {table}")))?;
+        check(layout.table, &records)?;
+        written += match conn.native() {
+            Native::Lite(conn) => sqlite::land(conn, layout, source, &records, observed_at).await?,
+            Native::Pg(conn) => postgres::land(conn, layout, source, &records, observed_at).await?,
+        };
+    }
+    Ok(written)
+}
+
+/// Groups records by table, each key once: of two records of a key the last one wins.
+fn by_table(records: &[Record]) -> Vec<(&'static str, Vec<&Record>)> {
+    let mut tables: Vec<(&'static str, Vec<&Record>)> = Vec::new();
+    for record in records {
+        let name = record.table.name;
+        match tables.iter_mut().find(|it| it.0 == name) {
+            Some((_, group)) => group.push(record),
+            None => tables.push((name, vec![record])),
+        }
+    }
+    for (_, group) in &mut tables {
+        let mut keys = HashSet::with_capacity(group.len());
+        if group.iter().all(|record| keys.insert(Key::of(record))) {
+            continue;
+        }
+        keys.clear();
+        let mut last: Vec<&Record> =
+            group.iter().rev().filter(|record| keys.insert(Key::of(record))).copied().collect();
+        last.reverse();
+        *group = last;
+    }
+    tables
+}
+
+/// A record's key, to find it twice.
+struct Key<'a>(&'a [Cell]);
+
+impl<'a> Key<'a> {
+    fn of(record: &'a Record) -> Self {
+        Self(record.cells.get(..record.table.key.len()).unwrap_or(&record.cells))
+    }
+}
+
+impl Hash for Key<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for cell in self.0 {
+            match cell {
+                Cell::Text(text) | Cell::Json(text) => text.hash(state),
+                Cell::Integer(number) => number.hash(state),
+                Cell::Timestamp(at) => at.hash(state),
+                Cell::Bool(value) => value.hash(state),
+                Cell::Real(value) => value.to_bits().hash(state),
+                Cell::Null => {}
+            }
+        }
+    }
+}
+
+impl PartialEq for Key<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Key<'_> {}
+
+/// Refuses records that do not have the shape of their table: a mistake in a connector.
+fn check(table: &Table, records: &[&Record]) -> Result<(), StoreError> {
+    let tracked = table.upkeep == Upkeep::Tracked;
+    for record in records {
+        let fits = record.cells.len() == table.columns.len()
+            && record.raw.is_some() == tracked
+            && record.cells.iter().zip(table.columns).all(|(cell, column)| is_of(cell, column.kind));
+        if !fits {
+            let what = format!("a record does not have the columns of the table {}", table.name);
+            return Err(StoreError::Conflict(what));
+        }
+    }
+    Ok(())
+}
+
+fn is_of(cell: &Cell, kind: Kind) -> bool {
+    match cell {
+        Cell::Null => true,
+        Cell::Text(_) => kind == Kind::Text,
+        Cell::Integer(_) => kind == Kind::Integer,
+        Cell::Real(_) => kind == Kind::Real,
+        Cell::Bool(_) => kind == Kind::Bool,
+        Cell::Timestamp(_) => kind == Kind::Timestamp,
+        Cell::Json(_) => kind == Kind::Json,
+    }
+}
+
+fn hash(raw: &[u8]) -> Vec<u8> {
+    blake3::hash(raw).as_bytes().iter().take(HASH_BYTES).copied().collect()
+}
+
+/// Returns a raw body as it is stored: as it is, or, where it is no text that both databases keep, as a JSON object
+/// that holds its bytes in hex.
+fn raw_text(raw: &[u8]) -> String {
+    match std::str::from_utf8(raw) {
+        Ok(text) if !text.contains('\0') => text.to_owned(),
+        _ => {
+            format!("{{\"$hex\":\"{}\"}}", hex(raw))
+        }
+    }
+}
+
+/// Wraps an argument that could not be encoded.
+fn unencodable(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
+    broken(sqlx::Error::Encode(error))
+}

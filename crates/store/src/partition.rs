@@ -1,0 +1,86 @@
+//! Partitions: keeps those that follow from the settings and those that listings find.
+//!
+//! Never forgets one: those that are gone are no longer active.
+
+use std::collections::BTreeMap;
+
+use domain::id::SourceId;
+use domain::page::Partition;
+use sqlx::AssertSqlSafe;
+
+use crate::db::{Conn, args, to_json};
+use crate::dialect::each;
+use crate::error::StoreError;
+
+/// How a partition was found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum FoundBy<'a> {
+    /// It follows from the settings.
+    Settings,
+    /// By this stream and partition.
+    Listing(&'a str, &'a str),
+}
+
+/// Keeps partitions, touching only those that are new or changed, with the checkpoints that new ones start with.
+pub(crate) async fn keep(
+    conn: &mut Conn,
+    source: SourceId,
+    partitions: &[Partition],
+    by: FoundBy<'_>,
+) -> Result<(), StoreError> {
+    if partitions.is_empty() {
+        return Ok(());
+    }
+    let mut rows = BTreeMap::new();
+    for it in partitions {
+        let title = ["title", "full_name"].iter().find_map(|name| it.args.get(name)?.as_str());
+        let refresh_ms = it.refresh.map(|it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX));
+        let args = to_json(&it.args)?;
+        rows.insert(
+            (it.stream, &it.key),
+            (it.stream, &it.key, args, title.map(crate::dialect::without_nul), refresh_ms),
+        );
+    }
+    let (by_stream, by_key) = match by {
+        FoundBy::Settings => (None, None),
+        FoundBy::Listing(stream, key) => (Some(stream), Some(key)),
+    };
+    let sql = format!(
+        "insert into partitions
+             (source_id, stream, key, args, title, refresh_ms, listed_by_stream, listed_by_key, active, valid)
+         select $1, t.value ->> 0, t.value ->> 1, t.value ->> 2, t.value ->> 3,
+             cast(t.value ->> 4 as bigint), $3, $4, true, true
+         from {} where true
+         on conflict (source_id, stream, key) do update
+             set args = excluded.args, title = excluded.title, refresh_ms = excluded.refresh_ms, active = true,
+                 listed_by_stream = excluded.listed_by_stream, listed_by_key = excluded.listed_by_key
+             where not partitions.active or partitions.args <> excluded.args
+                 or partitions.refresh_ms is distinct from excluded.refresh_ms
+                 or partitions.listed_by_stream is distinct from excluded.listed_by_stream
+                 or partitions.listed_by_key is distinct from excluded.listed_by_key",
+        each(conn, "$2"),
+    );
+    let rows = to_json(&rows.values().collect::<Vec<_>>())?;
+    conn.execute(AssertSqlSafe(sql), args![source, rows, by_stream, by_key]).await?;
+    start(conn, source, partitions).await
+}
+
+async fn start(conn: &mut Conn, source: SourceId, partitions: &[Partition]) -> Result<(), StoreError> {
+    let mut rows = Vec::new();
+    for it in partitions {
+        for (lane, cursor) in &it.start {
+            rows.push((it.stream, &it.key, lane.as_str(), to_json(cursor)?));
+        }
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "insert into checkpoints (source_id, stream, partition, lane, cursor, plain)
+         select $1, t.value ->> 0, t.value ->> 1, t.value ->> 2, t.value ->> 3, false from {} where true
+         on conflict do nothing",
+        each(conn, "$2"),
+    );
+    conn.execute(AssertSqlSafe(sql), args![source, to_json(&rows)?]).await?;
+    Ok(())
+}

@@ -1,0 +1,244 @@
+//! Requests: what the policy needs to know, and the sync and jobs that follow from its answer.
+//!
+//! Never decides whether to sync; that two requests do not both start one is the unique index's work.
+
+use domain::connector::Group;
+use domain::event::Event;
+use domain::id::{SourceId, SyncId};
+use domain::job::{JobState, SyncState};
+use domain::policy::Decision;
+use domain::trigger::Trigger;
+use jiff::Timestamp;
+use sqlx::AssertSqlSafe;
+
+use super::budget::{self, BudgetRow};
+use super::closing;
+use crate::db::{Conn, args, to_json};
+use crate::dialect::{each, notify};
+use crate::error::StoreError;
+use crate::event::{self, About};
+
+/// How long an invalid partition is left alone: it is probed once a day.
+const PROBE_EVERY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// What the store knows of a source and stream group, for the policy.
+#[derive(Clone, Debug)]
+pub struct StoredFacts {
+    /// Whether the source is switched on.
+    pub enabled: bool,
+    /// Whether it belongs to a tenant.
+    pub has_owner: bool,
+    /// Active partitions of the group's streams.
+    pub partitions: u64,
+    /// When a manual sync was last accepted.
+    pub last_manual_at: Option<Timestamp>,
+    /// When a whole sync last completed.
+    pub last_success_at: Option<Timestamp>,
+    /// The whole-group forward sync that is running.
+    pub active_sync: Option<SyncId>,
+    /// What is known of the source's budgets.
+    pub budgets: Vec<BudgetRow>,
+}
+
+/// A request that the policy lets start.
+#[derive(Clone, Debug)]
+pub struct Enqueue {
+    /// The source.
+    pub source: SourceId,
+    /// The group of streams.
+    pub group: &'static Group,
+    /// Why it was asked for.
+    pub trigger: Trigger,
+    /// What the policy answered.
+    pub decision: Decision,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enqueued {
+    /// A sync was made.
+    Started {
+        /// The sync.
+        sync: SyncId,
+        /// Its jobs so far.
+        jobs: u64,
+    },
+    /// Another request was quicker; nothing was made.
+    Active {
+        /// The sync that is running.
+        sync: SyncId,
+    },
+}
+
+/// A group's streams: each with its name, its place in the order of claims, and whether it is read by items.
+pub(crate) struct Streams(pub Vec<(&'static str, usize, bool)>);
+
+impl Streams {
+    pub(crate) fn of(group: &Group) -> Self {
+        let streams = group.streams.iter().enumerate();
+        Self(streams.map(|(at, it)| (it.name, at, it.item_batch.is_some())).collect())
+    }
+}
+
+pub(crate) async fn facts(
+    conn: &mut Conn,
+    source: SourceId,
+    group: &Group,
+    now: Timestamp,
+) -> Result<StoredFacts, StoreError> {
+    let sql = format!(
+        "select enabled, tenant_id is not null as has_owner,
+            (select count(*) from partitions where source_id = $1 and active
+                and stream in (select t.value ->> 0 from {})) as partitions,
+            (select max(created_at) from syncs where source_id = $1 and stream_group = $3
+                and trigger = 'manual') as last_manual_at,
+            (select max(closed_at) from syncs where source_id = $1 and stream_group = $3
+                and state = 'completed' and whole) as last_success_at,
+            (select id from syncs where source_id = $1 and stream_group = $3
+                and state = 'running' and whole) as active_sync
+        from sources where id = $1 and removed_at is null",
+        each(conn, "$2"),
+    );
+    let streams = to_json(&Streams::of(group).0)?;
+    let row = conn.one(AssertSqlSafe(sql), args![source, streams, group.name]).await?;
+    Ok(StoredFacts {
+        enabled: row.get("enabled")?,
+        has_owner: row.get("has_owner")?,
+        partitions: row.count("partitions")?,
+        // A clock that was set back must not make a cooldown longer than it is.
+        last_manual_at: row.time("last_manual_at")?.map(|at| at.min(now)),
+        last_success_at: row.time("last_success_at")?.map(|at| at.min(now)),
+        active_sync: row.get::<Option<i64>>("active_sync")?.map(SyncId),
+        budgets: budget::all(conn, source).await?,
+    })
+}
+
+/// Makes a sync with one job per partition that is to be read.
+pub(crate) async fn enqueue(
+    conn: &mut Conn,
+    (request, now): &(Enqueue, Timestamp),
+) -> Result<Enqueued, StoreError> {
+    let now = *now;
+    let sql = "insert into syncs (source_id, stream_group, trigger, whole, state, created_at)
+        select id, $2, $3, true, $4, $5 from sources where id = $1 and removed_at is null
+        on conflict do nothing returning id";
+    let running = SyncState::Running.as_str();
+    let args = args![request.source, request.group.name, request.trigger.as_str(), running, now];
+    let Some(row) = conn.row(sql, args).await? else {
+        return active(conn, request).await;
+    };
+    let sync = SyncId(row.get("id")?);
+    record_request(conn, request.source, request.trigger, request.decision, Some(sync), now).await?;
+    let streams = Streams::of(request.group);
+    for place in &streams.0 {
+        let keys = None;
+        insert_jobs(conn, sync, place, keys, now).await?;
+        adopt(conn, request.source, sync, place.0, now).await?;
+    }
+    let row = conn.one("select count(*) as jobs from jobs where sync_id = $1", args![sync]).await?;
+    let jobs = row.count("jobs")?;
+    if jobs == 0 {
+        closing::close_if_done(conn, sync, now).await?;
+    } else {
+        wake(conn).await?;
+    }
+    Ok(Enqueued::Started { sync, jobs })
+}
+
+async fn active(conn: &mut Conn, request: &Enqueue) -> Result<Enqueued, StoreError> {
+    let there = "select id from sources where id = $1 and removed_at is null";
+    conn.one(there, args![request.source]).await?;
+    let sql =
+        "select id from syncs where source_id = $1 and stream_group = $2 and state = 'running' and whole";
+    // Where it closed in between, the whole transaction is tried again.
+    let row = conn.row(sql, args![request.source, request.group.name]).await?.ok_or(StoreError::Busy)?;
+    Ok(Enqueued::Active { sync: SyncId(row.get("id")?) })
+}
+
+/// Makes the jobs of the partitions `keys` of a stream that a page found, and returns how many.
+pub(crate) async fn jobs_of(
+    conn: &mut Conn,
+    sync: SyncId,
+    place: &(&'static str, usize, bool),
+    keys: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    insert_jobs(conn, sync, place, Some(keys), now).await
+}
+
+/// Makes a job for each partition that is to be read and has no active one.
+async fn insert_jobs(
+    conn: &mut Conn,
+    sync: SyncId,
+    (stream, priority, by_items): &(&'static str, usize, bool),
+    keys: Option<&str>,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let among = keys.map_or(String::new(), |_| {
+        format!("and partition.key in (select t.value ->> 0 from {})", each(conn, "$7"))
+    });
+    // A stream of items is read when one is due; any other once in a sync, unless it was read a short while ago.
+    let due = if *by_items {
+        "and exists (select 1 from items as item where item.source_id = partition.source_id
+             and item.stream = partition.stream and item.partition = partition.key
+             and item.have is distinct from item.wanted)"
+    } else {
+        "and (partition.refresh_ms is null or partition.last_synced_at is null
+             or partition.last_synced_at <= $5 - partition.refresh_ms)
+         and not exists (select 1 from jobs as own where own.sync_id = sync.id
+             and own.stream = partition.stream and own.partition = partition.key)"
+    };
+    let sql = format!(
+        "insert into jobs (sync_id, source_id, stream_group, stream, partition, lane, state, priority, not_before,
+             attempt, rescues, generation, again, cancel_requested, pages, records, rows_written, requests,
+             created_at)
+         select sync.id, sync.source_id, sync.stream_group, partition.stream, partition.key, 'forward', $3, $4, $5,
+             0, 0, 0, false, false, 0, 0, 0, 0, $5
+         from syncs as sync join partitions as partition on partition.source_id = sync.source_id
+         where sync.id = $1 and sync.state = 'running' and partition.stream = $2 and partition.active
+             and (partition.valid or partition.invalid_at <= $5 - $6 or sync.trigger = 'manual') {due} {among}
+         order by partition.key
+         on conflict do nothing",
+    );
+    let available = JobState::Available.as_str();
+    let mut args = args![sync, *stream, available, *priority, now, PROBE_EVERY_MS];
+    args.extend(keys.map(Into::into));
+    conn.execute(AssertSqlSafe(sql), args).await
+}
+
+/// Takes over jobs that a closed sync left blocked and that are due by now.
+async fn adopt(
+    conn: &mut Conn,
+    source: SourceId,
+    sync: SyncId,
+    stream: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "update jobs set sync_id = $1
+        where source_id = $2 and stream = $3 and lane = 'forward' and not_before <= $4
+            and state in ('available', 'scheduled', 'retryable')
+            and sync_id in (select id from syncs where source_id = $2 and state <> 'running')";
+    conn.execute(sql, args![sync, source, stream, now]).await?;
+    Ok(())
+}
+
+/// Keeps what was asked and answered.
+pub(crate) async fn record_request(
+    conn: &mut Conn,
+    source: SourceId,
+    trigger: Trigger,
+    decision: Decision,
+    sync: Option<SyncId>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let event = Event::SyncRequest { installation_id: source, trigger, result: decision };
+    event::record(conn, now, &event, About { source, sync, job: None }).await
+}
+
+/// Wakes workers of other processes at commit.
+pub(crate) async fn wake(conn: &mut Conn) -> Result<(), StoreError> {
+    if let Some(sql) = notify(conn) {
+        conn.execute(sql, args![]).await?;
+    }
+    Ok(())
+}

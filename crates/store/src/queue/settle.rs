@@ -1,0 +1,264 @@
+//! Ends attempts: turns the policy's verdict into the job's next state, and closes the sync when it was the last one.
+//!
+//! Never takes a step that [`JobState::may_become`] does not know. Begin with [`settle`].
+
+use domain::event::Event;
+use domain::id::{JobId, SourceId, SyncId};
+use domain::job::JobState;
+use domain::policy::Verdict;
+use jiff::Timestamp;
+use sqlx::AssertSqlSafe;
+
+use super::budget::{self, BudgetRow};
+use super::{closing, enqueue};
+use crate::commit::Lease;
+use crate::db::{Arg, Conn, args};
+use crate::dialect::{for_update, without_nul};
+use crate::error::StoreError;
+use crate::event::{self, About};
+
+/// How an attempt ended.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// What the policy made of it. `WaitHere` and `StartOver` keep the lease and are refused here.
+    pub verdict: Verdict,
+    /// The fault that ended it: its word, and a sentence.
+    pub fault: Option<(String, String)>,
+    /// Requests that no commit has counted.
+    pub requests: u64,
+    /// What the last answers said of the budgets.
+    pub budgets: Vec<BudgetRow>,
+}
+
+/// What a held job is like just before it is settled.
+struct Held {
+    again: bool,
+    attempt: i64,
+    records: i64,
+    started_at: Option<Timestamp>,
+}
+
+/// What becomes of it.
+struct Step {
+    state: JobState,
+    not_before: Timestamp,
+    attempt: i64,
+}
+
+pub(crate) async fn settle(
+    conn: &mut Conn,
+    (lease, settlement, now): &(Lease, Settlement, Timestamp),
+) -> Result<(), StoreError> {
+    let now = *now;
+    // Without this row the job is gone too, as after its source was removed.
+    closing::lock(conn, lease.sync).await.map_err(|error| match error {
+        StoreError::NotFound => StoreError::LeaseLost,
+        other => other,
+    })?;
+    let held = held(conn, lease, now).await?;
+    let step = step(&settlement.verdict, &held, now)?;
+    if !JobState::Running.may_become(step.state) {
+        return Err(StoreError::Conflict(format!("a running job cannot become {}", step.state)));
+    }
+    let fault = settlement.fault.as_ref().map(|(code, detail)| (without_nul(code), without_nul(detail)));
+    let fault = fault.as_ref().map(|(code, detail)| (code.as_ref(), detail.as_ref()));
+    write(conn, lease, &step, fault, settlement.requests, now).await?;
+    mark_partition(conn, lease, &settlement.verdict, step.state, fault, now).await?;
+    if settlement.verdict == Verdict::StopSource {
+        stop_source(conn, lease, fault, now).await?;
+    }
+    tell(conn, lease, &step, &held, fault, now).await?;
+    budget::save(conn, lease.source, &settlement.budgets).await?;
+    if step.state == JobState::Available {
+        enqueue::wake(conn).await?;
+    }
+    closing::close_if_done(conn, lease.sync, now).await
+}
+
+async fn held(conn: &mut Conn, lease: &Lease, now: Timestamp) -> Result<Held, StoreError> {
+    let sql = format!(
+        "select again, attempt, records, started_at from jobs
+         where id = $1 and generation = $2 and state = $3 and lease_until > $4 {}",
+        for_update(conn),
+    );
+    let running = JobState::Running.as_str();
+    let row = conn.row(AssertSqlSafe(sql), args![lease.job, lease.generation, running, now]).await?;
+    let row = row.ok_or(StoreError::LeaseLost)?;
+    Ok(Held {
+        again: row.get("again")?,
+        attempt: row.get("attempt")?,
+        records: row.get("records")?,
+        started_at: row.time("started_at")?,
+    })
+}
+
+fn step(verdict: &Verdict, held: &Held, now: Timestamp) -> Result<Step, StoreError> {
+    let uncounted = (held.attempt - 1).max(0);
+    let to = |state, not_before, attempt| Ok(Step { state, not_before, attempt });
+    match *verdict {
+        Verdict::Complete if held.again => to(JobState::Available, now, 0),
+        Verdict::Complete => to(JobState::Completed, now, held.attempt),
+        Verdict::Retry { at } => to(JobState::Retryable, at, held.attempt),
+        Verdict::Snooze { until } => to(JobState::Scheduled, until, uncounted),
+        Verdict::Release => to(JobState::Available, now, uncounted),
+        Verdict::Discard { .. } | Verdict::StopSource => to(JobState::Discarded, now, held.attempt),
+        Verdict::Cancel => to(JobState::Cancelled, now, held.attempt),
+        Verdict::WaitHere { .. } | Verdict::StartOver => {
+            Err(StoreError::Conflict("this verdict keeps the lease: there is nothing to settle".to_owned()))
+        }
+    }
+}
+
+async fn write(
+    conn: &mut Conn,
+    lease: &Lease,
+    step: &Step,
+    fault: Option<(&str, &str)>,
+    requests: u64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "update jobs set state = $2, not_before = $3, attempt = $4, error_code = $5, error_detail = $6,
+            requests = requests + $7, finished_at = $8, again = false, lease_until = null, node = null, worker = null
+        where id = $1";
+    let finished_at = (!step.state.is_active()).then_some(now);
+    let (code, detail) = fault.unzip();
+    conn.execute(
+        sql,
+        args![
+            lease.job,
+            step.state.as_str(),
+            step.not_before,
+            step.attempt,
+            code,
+            detail,
+            requests,
+            finished_at
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn mark_partition(
+    conn: &mut Conn,
+    lease: &Lease,
+    verdict: &Verdict,
+    state: JobState,
+    fault: Option<(&str, &str)>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let of = args![lease.source, &lease.stream, &lease.partition];
+    let with = |more: Vec<Arg>| of.iter().cloned().chain(more).collect::<Vec<Arg>>();
+    if state == JobState::Completed {
+        let sql =
+            "update partitions set last_synced_at = $4, valid = true, invalid_at = null, error_code = null,
+                error_detail = null
+            where source_id = $1 and stream = $2 and key = $3";
+        conn.execute(sql, with(args![now])).await?;
+    } else if let (Verdict::Discard { invalidates }, Some((code, detail))) = (verdict, fault) {
+        let sql = "update partitions set error_code = $4, error_detail = $5,
+                invalid_at = case when $6 then $7 else invalid_at end, valid = valid and not $6
+            where source_id = $1 and stream = $2 and key = $3";
+        conn.execute(sql, with(args![code, detail, *invalidates, now])).await?;
+    }
+    Ok(())
+}
+
+/// Discards every job of the source that waits: each would fail with the same fault.
+async fn stop_source(
+    conn: &mut Conn,
+    lease: &Lease,
+    fault: Option<(&str, &str)>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "update jobs set state = $2, error_code = $3, error_detail = $4, finished_at = $5
+        where source_id = $1 and state in ('available', 'scheduled', 'retryable') returning id, sync_id";
+    let (code, detail) = fault.unzip();
+    let discarded = JobState::Discarded.as_str();
+    let rows = conn.rows(sql, args![lease.source, discarded, code, detail, now]).await?;
+    let mut syncs = std::collections::BTreeSet::new();
+    for row in rows {
+        let (job, sync) = (JobId(row.get("id")?), SyncId(row.get("sync_id")?));
+        failed(conn, About { source: lease.source, sync: Some(sync), job: Some(job) }, job, code, now)
+            .await?;
+        syncs.insert(sync);
+    }
+    syncs.remove(&lease.sync);
+    for sync in syncs {
+        closing::lock(conn, sync).await?;
+        closing::close_if_done(conn, sync, now).await?;
+    }
+    Ok(())
+}
+
+async fn failed(
+    conn: &mut Conn,
+    about: About,
+    job_id: JobId,
+    code: Option<&str>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let event = Event::JobFailed { job_id, error: code.unwrap_or("unknown").to_owned() };
+    event::record(conn, now, &event, about).await
+}
+
+async fn tell(
+    conn: &mut Conn,
+    lease: &Lease,
+    step: &Step,
+    held: &Held,
+    fault: Option<(&str, &str)>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let job_id = lease.job;
+    let about = About { source: lease.source, sync: Some(lease.sync), job: Some(job_id) };
+    let event = match step.state {
+        JobState::Scheduled => Event::JobBlocked {
+            job_id,
+            blocked_until: step.not_before.as_millisecond(),
+            // Nothing else snoozes a job.
+            reason: "rate_limited",
+        },
+        JobState::Completed => Event::JobCompleted {
+            job_id,
+            events_ingested: held.records,
+            duration_ms: held
+                .started_at
+                .map_or(0, |at| now.as_millisecond().saturating_sub(at.as_millisecond())),
+        },
+        JobState::Discarded => return failed(conn, about, job_id, fault.map(|it| it.0), now).await,
+        JobState::Available | JobState::Retryable | JobState::Running | JobState::Cancelled => return Ok(()),
+    };
+    event::record(conn, now, &event, about).await
+}
+
+/// Stops a sync: what waits is cancelled, what runs is asked to stop. Returns whether there was anything to stop.
+pub(crate) async fn cancel(conn: &mut Conn, (sync, now): &(SyncId, Timestamp)) -> Result<bool, StoreError> {
+    closing::lock(conn, *sync).await?;
+    let sql = "update jobs set state = $2, finished_at = $3
+        where sync_id = $1 and state in ('available', 'scheduled', 'retryable')";
+    let waiting = conn.execute(sql, args![*sync, JobState::Cancelled.as_str(), *now]).await?;
+    let sql = "update jobs set cancel_requested = true where sync_id = $1 and state = 'running'";
+    let running = conn.execute(sql, args![*sync]).await?;
+    closing::close_if_done(conn, *sync, *now).await?;
+    Ok(waiting + running > 0)
+}
+
+/// Discards a job whose lease ran out too often, and closes its sync when it was the last one.
+pub(crate) async fn give_up(
+    conn: &mut Conn,
+    source: SourceId,
+    sync: SyncId,
+    job: JobId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    closing::lock(conn, sync).await?;
+    let sql = "update jobs set state = $2, error_code = $3, error_detail = $4, finished_at = $5, lease_until = null,
+            node = null, worker = null
+        where id = $1";
+    let code = "crashed";
+    let detail = "its worker died again and again without finishing a page";
+    conn.execute(sql, args![job, JobState::Discarded.as_str(), code, detail, now]).await?;
+    failed(conn, About { source, sync: Some(sync), job: Some(job) }, job, Some(code), now).await?;
+    closing::close_if_done(conn, sync, now).await
+}

@@ -1,0 +1,288 @@
+//! Sources: adds, changes and removes them, with their sealed credentials and root partitions.
+//!
+//! Never returns a credential except from [`secret`].
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use domain::id::SourceId;
+use domain::page::Partition;
+use domain::source::Settings;
+use jiff::Timestamp;
+use sqlx::AssertSqlSafe;
+
+use crate::db::{Conn, Row, args, to_json};
+use crate::dialect::{each, for_update, now_ms};
+use crate::error::{StoreError, broken, corrupt};
+use crate::landing::Layouts;
+use crate::partition::{self, FoundBy};
+use crate::vault::{Secret, Vault};
+
+/// The tenant that owns every source until there are others.
+const DEFAULT_TENANT: i64 = 1;
+
+/// A source to add.
+#[derive(Clone, Debug)]
+pub struct NewSource {
+    /// The word that people call it by.
+    pub name: String,
+    /// The word of its connector.
+    pub provider: String,
+    /// Its base URL and options.
+    pub settings: Settings,
+    /// Its credential.
+    pub secret: Option<Secret>,
+    /// The partitions that follow from the settings.
+    pub roots: Vec<Partition>,
+}
+
+/// What a source becomes.
+#[derive(Clone, Debug)]
+pub struct SourceChange {
+    /// Its base URL and options.
+    pub settings: Settings,
+    /// Whether it may be synced.
+    pub enabled: bool,
+    /// What to do with its credential.
+    pub secret: SecretChange,
+    /// The partitions that follow from the settings; those that are no longer among them are not read any more.
+    pub roots: Vec<Partition>,
+}
+
+/// What to do with a source's credential.
+#[derive(Clone, Debug, Default)]
+pub enum SecretChange {
+    /// Leave it.
+    #[default]
+    Keep,
+    /// Forget it.
+    Clear,
+    /// Replace it.
+    Set(Secret),
+}
+
+/// A stored source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceRow {
+    /// Its id.
+    pub id: SourceId,
+    /// The word that people call it by.
+    pub name: String,
+    /// The word of its connector.
+    pub provider: String,
+    /// Its base URL and options.
+    pub settings: Settings,
+    /// Whether it may be synced.
+    pub enabled: bool,
+    /// Whether it belongs to a tenant.
+    pub has_owner: bool,
+    /// Whether it has a credential.
+    pub has_secret: bool,
+    /// When it was added.
+    pub created_at: Timestamp,
+}
+
+const COLUMNS: &str =
+    "select id, name, provider, base_url, options, enabled, tenant_id is not null as has_owner,
+    secret is not null as has_secret, created_at from sources where removed_at is null";
+
+fn read(row: &Row) -> Result<SourceRow, StoreError> {
+    let id = SourceId(row.get("id")?);
+    let options = row.json("options", ("sources", &id))?;
+    Ok(SourceRow {
+        id,
+        name: row.get("name")?,
+        provider: row.get("provider")?,
+        settings: Settings {
+            base_url: row.get("base_url")?,
+            options: options.ok_or_else(|| corrupt("sources", id, "options"))?,
+        },
+        enabled: row.get("enabled")?,
+        has_owner: row.get("has_owner")?,
+        has_secret: row.get("has_secret")?,
+        created_at: row.time("created_at")?.ok_or_else(|| corrupt("sources", id, "created_at"))?,
+    })
+}
+
+pub(crate) async fn by_name(conn: &mut Conn, name: &str) -> Result<Option<SourceRow>, StoreError> {
+    let sql = format!("{COLUMNS} and name = $1");
+    conn.row(AssertSqlSafe(sql), args![name]).await?.map(|row| read(&row)).transpose()
+}
+
+pub(crate) async fn by_id(conn: &mut Conn, id: SourceId) -> Result<Option<SourceRow>, StoreError> {
+    let sql = format!("{COLUMNS} and id = $1");
+    conn.row(AssertSqlSafe(sql), args![id]).await?.map(|row| read(&row)).transpose()
+}
+
+pub(crate) async fn all(conn: &mut Conn) -> Result<Vec<SourceRow>, StoreError> {
+    let sql = format!("{COLUMNS} order by name");
+    conn.rows(AssertSqlSafe(sql), args![]).await?.iter().map(read).collect()
+}
+
+/// A write of a source: the vault is shared, because a write may be run again.
+pub(crate) type Sealing<T> = (T, Vault, Timestamp);
+
+pub(crate) async fn add(
+    conn: &mut Conn,
+    (new, vault, now): &Sealing<NewSource>,
+) -> Result<SourceId, StoreError> {
+    let sql =
+        "insert into sources (tenant_id, name, provider, base_url, options, enabled, created_at, updated_at)
+        values ($1, $2, $3, $4, $5, true, $6, $6)
+        on conflict (coalesce(tenant_id, 0), name) do update
+            set base_url = excluded.base_url, options = excluded.options, enabled = true, removed_at = null,
+                updated_at = excluded.updated_at
+            where sources.removed_at is not null and sources.provider = excluded.provider
+        returning id";
+    let options = to_json(&new.settings.options)?;
+    let args = args![DEFAULT_TENANT, &new.name, &new.provider, &new.settings.base_url, options, *now];
+    let row = conn.row(sql, args).await?.ok_or_else(|| {
+        StoreError::Conflict(format!("there is already a source named {}; choose another name", new.name))
+    })?;
+    let id = SourceId(row.get("id")?);
+    if let Some(secret) = &new.secret {
+        seal(conn, id, &new.provider, secret, vault).await?;
+    }
+    partition::keep(conn, id, &new.roots, FoundBy::Settings).await?;
+    Ok(id)
+}
+
+pub(crate) async fn update(
+    conn: &mut Conn,
+    (change, vault, now): &Sealing<(SourceId, SourceChange)>,
+) -> Result<(), StoreError> {
+    let (id, change) = change;
+    let row = lock(conn, *id).await?;
+    let provider: String = row.get("provider")?;
+    let sql = "update sources set base_url = $2, options = $3, enabled = $4, updated_at = $5 where id = $1";
+    let options = to_json(&change.settings.options)?;
+    conn.execute(sql, args![*id, &change.settings.base_url, options, change.enabled, *now]).await?;
+    match &change.secret {
+        SecretChange::Keep => {}
+        SecretChange::Clear => clear_secret(conn, *id).await?,
+        SecretChange::Set(secret) => seal(conn, *id, &provider, secret, vault).await?,
+    }
+    partition::keep(conn, *id, &change.roots, FoundBy::Settings).await?;
+    deactivate_other_roots(conn, *id, &change.roots).await
+}
+
+async fn lock(conn: &mut Conn, id: SourceId) -> Result<Row, StoreError> {
+    let sql = format!(
+        "select provider, enabled from sources where id = $1 and removed_at is null {}",
+        for_update(conn)
+    );
+    conn.one(AssertSqlSafe(sql), args![id]).await
+}
+
+async fn clear_secret(conn: &mut Conn, id: SourceId) -> Result<(), StoreError> {
+    conn.execute("update sources set secret = null, secret_key_id = null where id = $1", args![id]).await?;
+    Ok(())
+}
+
+async fn seal(
+    conn: &mut Conn,
+    id: SourceId,
+    provider: &str,
+    secret: &Secret,
+    vault: &Vault,
+) -> Result<(), StoreError> {
+    let sealed = vault.seal(id, provider, secret).map_err(broken)?;
+    let sql = "update sources set secret = $2, secret_key_id = $3 where id = $1";
+    conn.execute(sql, args![id, Some(sealed), vault.key_id()]).await?;
+    Ok(())
+}
+
+/// Stops reading roots that are no longer in the settings, and everything that was found through them.
+async fn deactivate_other_roots(
+    conn: &mut Conn,
+    id: SourceId,
+    roots: &[Partition],
+) -> Result<(), StoreError> {
+    let kept: BTreeSet<(&str, &str)> = roots.iter().map(|it| (it.stream, it.key.as_str())).collect();
+    let sql = format!(
+        "with recursive gone (stream, key) as (
+             select stream, key from partitions
+             where source_id = $1 and listed_by_stream is null and active
+                 and (stream, key) not in (select t.value ->> 0, t.value ->> 1 from {})
+             union
+             select partitions.stream, partitions.key from partitions join gone
+                 on partitions.listed_by_stream = gone.stream and partitions.listed_by_key = gone.key
+             where partitions.source_id = $1
+         )
+         update partitions set active = false
+         where source_id = $1 and active and (stream, key) in (select stream, key from gone)",
+        each(conn, "$2"),
+    );
+    conn.execute(AssertSqlSafe(sql), args![id, to_json(&kept)?]).await?;
+    Ok(())
+}
+
+/// Opens a source's credential.
+pub(crate) async fn secret(
+    conn: &mut Conn,
+    id: SourceId,
+    vault: &Vault,
+) -> Result<Option<Secret>, StoreError> {
+    let sql = "select provider, secret, secret_key_id from sources where id = $1 and removed_at is null";
+    let row = conn.one(sql, args![id]).await?;
+    let Some(sealed) = row.get::<Option<Vec<u8>>>("secret")? else { return Ok(None) };
+    let key_id = row.get::<Option<String>>("secret_key_id")?;
+    let key_id = key_id.ok_or_else(|| corrupt("sources", id, "secret_key_id"))?;
+    let provider: String = row.get("provider")?;
+    Ok(Some(vault.open(id, &provider, &sealed, &key_id)?))
+}
+
+/// Our own tables with rows of a source, children first.
+const OWN: [&str; 9] =
+    ["events", "jobs", "syncs", "seen", "validators", "checkpoints", "items", "budgets", "partitions"];
+
+/// Removes a source: its credential, state and jobs; with `purge` also what it landed.
+pub(crate) async fn remove(
+    conn: &mut Conn,
+    (layouts, id, purge): &(Arc<Layouts>, SourceId, bool),
+) -> Result<(), StoreError> {
+    let id = *id;
+    lock(conn, id).await?;
+    let busy = "select id from jobs where source_id = $1 and state = 'running'
+        union select id from syncs where source_id = $1 and state = 'running'";
+    if conn.row(busy, args![id]).await?.is_some() {
+        let why = "a sync of the source is running; cancel it, or wait for its end";
+        return Err(StoreError::Conflict(why.to_owned()));
+    }
+    for table in OWN {
+        let sql = format!("delete from {table} where source_id = $1");
+        conn.execute(AssertSqlSafe(sql), args![id]).await?;
+    }
+    if !purge {
+        clear_secret(conn, id).await?;
+        let sql = format!("update sources set removed_at = {}, enabled = false where id = $1", now_ms(conn));
+        conn.execute(AssertSqlSafe(sql), args![id]).await?;
+        return Ok(());
+    }
+    for table in layouts.tables() {
+        let sql = format!("delete from {} where source_id = $1", table.name);
+        conn.execute(AssertSqlSafe(sql), args![id]).await?;
+    }
+    conn.execute("delete from sources where id = $1", args![id]).await?;
+    Ok(())
+}
+
+/// Counts the rows that a source has landed and that still exist, per table.
+pub(crate) async fn landed_counts(
+    conn: &mut Conn,
+    layouts: &Layouts,
+    id: SourceId,
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let mut counts = Vec::new();
+    for table in layouts.tables() {
+        let live = match table.upkeep {
+            domain::table::Upkeep::Tracked => "and deleted_at is null",
+            domain::table::Upkeep::Immutable => "",
+        };
+        let sql = format!("select count(*) as rows from {} where source_id = $1 {live}", table.name);
+        let row = conn.one(AssertSqlSafe(sql), args![id]).await?;
+        counts.push((table.name.to_owned(), row.get("rows")?));
+    }
+    counts.sort();
+    Ok(counts)
+}
