@@ -31,7 +31,7 @@ impl Source {
 
     /// Returns the line, from 1, that holds the byte `at`.
     pub(super) fn line(&self, at: usize) -> usize {
-        self.text[..at].lines().count().max(1)
+        self.text[..at].matches('\n').count() + 1
     }
 }
 
