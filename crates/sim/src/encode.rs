@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 
 use crate::lock::hold;
 
-/// Memory for encoded bodies: the compressed pages of 300,000 commits.
+/// Memory for encoded bodies: the compressed pages of 250,000 commits.
 const KEPT_BYTES_MAX: usize = 256 << 20;
 /// Smaller bodies gain nothing from compression.
 const GZIP_BYTES_MIN: usize = 1 << 10;

@@ -144,7 +144,10 @@ impl Gate {
 
     /// Lets a request in and watches it; an empty token stands for none.
     pub(crate) fn enter(self: &Arc<Self>, token: &str, path: &str) -> Passage {
-        let now = Instant::now();
+        self.enter_at(token, path, Instant::now())
+    }
+
+    fn enter_at(self: &Arc<Self>, token: &str, path: &str, now: Instant) -> Passage {
         let mut violations = Vec::new();
         let in_flight = {
             let mut accounts = hold(&self.accounts);
@@ -264,14 +267,21 @@ impl Passage {
 
     /// Remembers what the answer demands, to be held against the client once it is sent.
     pub(crate) fn demand(&mut self, primary: bool, wait: Duration) {
-        // Counted from now and not from when the answer is sent: the client cannot know the difference.
-        self.demand = Some((primary, Instant::now() + wait));
+        self.demand_until(primary, Instant::now() + wait);
+    }
+
+    fn demand_until(&mut self, primary: bool, until: Instant) {
+        // A moment counted from the decision and not from the sending: the client must not be blamed for ours.
+        self.demand = Some((primary, until));
     }
 
     /// Ends the passage with the whole answer handed over.
-    pub(crate) fn sent(mut self, bytes: usize) {
+    pub(crate) fn sent(self, bytes: usize) {
         self.gate.recorder.sent(bytes);
-        let sent = Instant::now();
+        self.sent_at(Instant::now());
+    }
+
+    fn sent_at(mut self, sent: Instant) {
         if let Some((primary, until)) = self.demand.take() {
             self.with(|_, account| {
                 // Of two demands for the same moment the one sent first says everything.
@@ -299,6 +309,88 @@ impl Drop for Passage {
             if let Some(account) = accounts.by_token.get_mut(&self.token) {
                 account.in_flight = account.in_flight.saturating_sub(1);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use super::{Gate, Limits, Refusal};
+    use crate::report::{Recorder, ViolationKind};
+
+    fn gate(limits: &str) -> (Arc<Gate>, Arc<Recorder>) {
+        let recorder = Arc::new(Recorder::new());
+        (Arc::new(Gate::new(limits.parse().unwrap(), Arc::clone(&recorder))), recorder)
+    }
+
+    #[test]
+    fn only_a_request_between_the_grace_and_the_allowed_moment_is_a_violation() {
+        let (gate, recorder) = gate("");
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let mut limited = gate.enter_at("secret-token", "/repos/o/r", start);
+        limited.demand_until(false, at(5_000));
+        limited.sent_at(at(100));
+        for (token, ms, violations) in [
+            ("secret-token", 1_000, 0),
+            ("other", 2_000, 0),
+            ("secret-token", 1_101, 1),
+            ("secret-token", 4_999, 2),
+            ("secret-token", 5_000, 2),
+        ] {
+            drop(gate.enter_at(token, "/repos/o/r/commits", at(ms)));
+            assert_eq!(recorder.report().violations.len(), violations, "{token} after {ms} ms");
+        }
+        let violation = &recorder.report().violations[0];
+        assert_eq!(violation.kind, ViolationKind::BeforeAllowed);
+        assert!(violation.detail.contains("secondary") && violation.detail.contains("/repos/o/r/commits"));
+        assert!(!violation.detail.contains("secret"), "{}", violation.detail);
+    }
+
+    #[test]
+    fn an_answer_that_was_never_sent_demands_nothing() {
+        let (gate, recorder) = gate("");
+        let start = Instant::now();
+        let mut limited = gate.enter_at("t", "/", start);
+        limited.demand_until(true, start + Duration::from_secs(60));
+        drop(limited);
+        drop(gate.enter_at("t", "/", start + Duration::from_secs(30)));
+        assert!(recorder.report().violations.is_empty());
+    }
+
+    #[test]
+    fn the_hundred_and_first_at_once_is_a_violation_whatever_the_limit() {
+        let (gate, recorder) = gate("concurrent=0");
+        let mut open: Vec<_> = (0..100).map(|_| gate.enter("t", "/")).collect();
+        open.push(gate.enter("another", "/"));
+        assert!(recorder.report().violations.is_empty());
+        open.push(gate.enter("t", "/"));
+        assert_eq!(recorder.report().violations[0].kind, ViolationKind::TooManyAtOnce);
+        assert_eq!(recorder.report().in_flight_max, 102);
+        drop(open);
+        drop(gate.enter("t", "/"));
+        assert_eq!(recorder.report().violations.len(), 1);
+    }
+
+    #[test]
+    fn points_close_the_door_for_a_minute() {
+        let (gate, _) = gate("points=2,primary=0");
+        let passage = gate.enter("t", "/");
+        assert!(passage.charge().is_ok() && passage.charge().is_ok());
+        assert!(matches!(passage.charge(), Err(Refusal::Secondary { after_s: 60 })));
+        assert!(matches!(passage.charge(), Err(Refusal::Secondary { after_s: 59..=60 })));
+        assert!(gate.enter("other", "/").charge().is_ok());
+    }
+
+    #[test]
+    fn a_bad_limit_names_key_value_and_what_is_allowed() {
+        for (spec, part) in [("primary=-1", "primary=-1"), ("window=0", "from 1"), ("prime=3", "concurrent")]
+        {
+            let error = spec.parse::<Limits>().expect_err(spec).to_string();
+            assert!(error.contains(part), "{error}");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::answer::Answer;
 use super::commit::{COMMIT_BYTES, put_commit, put_single};
 use super::link::{Page, Paths};
 use super::person::{API, WEB, put, put_string};
-use super::route::Query;
+use super::route::{Query, encode_name};
 use crate::hash::Digest;
 use crate::lock::read;
 use crate::world::{Graph, History, Identity, Links, Repository, Sha, State};
@@ -87,7 +87,7 @@ impl Place<'_> {
             put_string(&mut out, &name);
             put(&mut out, &[",\"commit\":"]);
             put_single(&mut out, &read(&history.graph), head, &full_name);
-            let encoded = super::encode_name(&name);
+            let encoded = encode_name(&name);
             let this = [API, "/repos/", &full_name, "/branches/", &encoded].concat();
             put(
                 &mut out,

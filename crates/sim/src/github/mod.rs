@@ -9,7 +9,6 @@ mod person;
 mod repository;
 mod route;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 pub(crate) use self::answer::Answer;
@@ -22,14 +21,6 @@ use self::route::{Address, Listing, Part, Query, below_repository};
 use crate::error::Error;
 use crate::lock::read;
 use crate::world::{Repository, State, World};
-
-/// What need not be encoded in a path segment.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
-/// Encodes a branch name as one path segment.
-fn encode_name(name: &str) -> String {
-    utf8_percent_encode(name, PLAIN).to_string()
-}
 
 /// How much of the primary limit is left.
 #[derive(Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Reads what a request asks for from its path and query.
 //! Must never look at a world.
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::Serialize;
 
 /// What kind of thing was asked for, as the report counts it.
@@ -123,6 +123,14 @@ impl Part {
 pub(crate) fn below_repository(path: &str) -> &str {
     let cut = if path.starts_with("/repos/") { 3 } else { 2 };
     path.match_indices('/').nth(cut).map_or("", |(at, _)| &path[at..])
+}
+
+/// What need not be encoded in a path segment.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Encodes a branch name as one path segment.
+pub(super) fn encode_name(name: &str) -> String {
+    utf8_percent_encode(name, PLAIN).to_string()
 }
 
 fn decode(text: &str) -> String {

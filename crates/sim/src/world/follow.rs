@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::git::{Git, Refs};
-use super::graph::{Graph, Sha};
-use super::repository::History;
+use super::graph::Graph;
+use super::history::History;
+use super::sha::Sha;
 use crate::clock;
 use crate::error::Error;
 use crate::hash::Digest;

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use super::graph::Sha;
+use super::sha::Sha;
 use super::text::Written;
 use crate::error::Error;
 

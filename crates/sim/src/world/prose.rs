@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use super::graph::Sha;
+use super::sha::Sha;
 use super::text::{Person, Text};
 use crate::hash::{mix, pick};
 
@@ -58,14 +58,14 @@ pub(crate) fn text(salt: u64, word: u64, date: i64, parents: usize) -> Text<'sta
     // One in four was written up to 16 days before it was committed, as the recorded data shows.
     let author_date =
         if (random >> 8).is_multiple_of(4) { date - i64::from(low(random >> 16)) * 21 } else { date };
-    let web = parents > 1 || random >> 12 & 7 < 3;
+    let web = parents > 1 || (random >> 12).is_multiple_of(2);
     let committer = if web { WEB } else { (name, email) };
     Text {
         tree: Sha::from_word(mix(random), salt),
         author: Person { name, email, date: author_date },
         committer: Person { name: committer.0, email: committer.1, date },
         message: Cow::Owned(if parents > 1 { merge(random, parents) } else { message(random) }),
-        signed: web || (random >> 20).is_multiple_of(4),
+        signed: web || (random >> 20).is_multiple_of(2),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::graph::Sha;
+use super::sha::Sha;
 
 /// One person in one role.
 pub(crate) struct Person<'a> {

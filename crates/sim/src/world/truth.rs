@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::graph::Graph;
-use super::repository::{History, Identity, Repository, State};
+use super::history::History;
+use super::repository::{Identity, Repository, State};
 use super::walk;
 use crate::error::Error;
 use crate::lock::read;
