@@ -16,6 +16,7 @@ mod report;
 mod server;
 mod world;
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +65,12 @@ pub struct Sim {
     address: SocketAddr,
     service: Arc<Service>,
     tasks: JoinSet<()>,
+}
+
+impl fmt::Debug for Sim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sim").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 /// Builds the world, listens, and serves in the background.

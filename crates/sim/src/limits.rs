@@ -355,7 +355,7 @@ mod tests {
         let (gate, recorder) = gate("");
         let start = Instant::now();
         let mut limited = gate.enter_at("t", "/", start);
-        limited.demand_until(true, start + Duration::from_secs(60));
+        limited.demand_until(true, start + Duration::from_mins(1));
         drop(limited);
         drop(gate.enter_at("t", "/", start + Duration::from_secs(30)));
         assert!(recorder.report().violations.is_empty());

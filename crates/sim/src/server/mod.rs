@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -84,8 +84,9 @@ async fn connection(stream: TcpStream, service: Arc<Service>) {
         let service = Arc::clone(&service);
         async move { Ok::<_, Infallible>(service.answer(request).await) }
     });
+    // A client that waits for a limit keeps its connection: there is no timeout for an idle one.
     let serving =
-        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), answer);
+        http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(stream), answer);
     if let Err(error) = serving.await {
         tracing::debug!(%error, "a connection ended early");
     }

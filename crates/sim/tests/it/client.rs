@@ -75,9 +75,9 @@ pub(crate) async fn send(
     let mut stream = TcpStream::connect(sim.address()).await.unwrap();
     let mut head = format!("{method} {target} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", sim.address());
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        head.extend([name, ": ", value, "\r\n"]);
     }
-    head.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+    head.extend(["content-length: ", &body.len().to_string(), "\r\n\r\n", body]);
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).await.unwrap();

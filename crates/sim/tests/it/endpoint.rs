@@ -176,6 +176,20 @@ async fn an_unchanged_page_answers_304_without_body_link_or_cost() {
 }
 
 #[tokio::test]
+async fn a_tag_covers_the_body_and_not_the_links() {
+    let sim = seeded(200).await;
+    let count = sim.world().repository_truth("acme/repo-1").unwrap().branches.len();
+    let target = format!("/repos/acme/repo-1/branches?per_page={count}");
+    let full = get(&sim, &target).await;
+    assert_eq!(full.header("link"), None);
+    sim.world().create_branch("acme/repo-1", "zzz", "main").unwrap();
+    let tag = full.header("etag").unwrap();
+    let again = get_with(&sim, &target, &[("if-none-match", tag)]).await;
+    assert_eq!(again.status, 304, "the new branch is on page 2, which a 304 of page 1 says nothing about");
+    assert!(get(&sim, &target).await.header("link").is_some());
+}
+
+#[tokio::test]
 async fn a_304_without_a_credential_is_paid_for() {
     let sim = seeded(30).await;
     let target = "/github/repos/acme/repo-1";

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::client::{all_shas, get, seeded, seeded_with, shas, walk};
+use crate::client::{Answer, all_shas, get, seeded, seeded_with, shas, walk};
 
 #[tokio::test]
 async fn a_walk_over_next_links_sees_every_commit_of_a_branch_once() {
@@ -67,7 +67,7 @@ async fn opaque_links_and_lists_without_a_last_page_can_be_walked_too() {
 #[tokio::test]
 async fn branches_are_listed_by_name_and_filtered_by_protection() {
     let sim = seeded(400).await;
-    let names = |pages: &[crate::client::Answer]| {
+    let names = |pages: &[Answer]| {
         let all = pages.iter().flat_map(|page| page.json().as_array().unwrap().clone());
         all.map(|branch| branch["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
@@ -85,7 +85,7 @@ async fn branches_are_listed_by_name_and_filtered_by_protection() {
 async fn commits_are_filtered_by_their_committer_date() {
     let sim = seeded(400).await;
     let everything: Vec<_> =
-        walk(&sim, "/repos/acme/repo-1/commits?per_page=100").await.iter().map(|page| page.json()).collect();
+        walk(&sim, "/repos/acme/repo-1/commits?per_page=100").await.iter().map(Answer::json).collect();
     let dates: Vec<_> = everything.iter().flat_map(|page| page.as_array().unwrap().clone()).collect();
     let inside = |commit: &&serde_json::Value| {
         let date = commit["commit"]["committer"]["date"].as_str().unwrap();
