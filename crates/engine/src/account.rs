@@ -71,7 +71,11 @@ impl Account {
     ///
     /// Faults are those that any provider's answer shows: a limit, a server error, no answer. What else an answer
     /// means is for the connector to read. The count is of requests sent.
-    pub(crate) async fn get(&self, request: &Request, validator: Option<&str>) -> (Result<Answer, Fault>, u64) {
+    pub(crate) async fn get(
+        &self,
+        request: &Request,
+        validator: Option<&str>,
+    ) -> (Result<Answer, Fault>, u64) {
         let Ok(_permit) = self.gate.under_way.acquire().await else {
             return (Err(Fault::Transient { after: None, cause: Cause::Connect }), 0);
         };
@@ -90,9 +94,8 @@ impl Account {
         let mut under_way = UnderWay { gate: &self.gate, grant: Some(grant), clock: &self.clock };
         let access = Access { base: &self.base, headers: &self.headers, token: self.token.as_ref() };
         let (answer, sent) = self.http.get(access, &request.url, validator).await;
-        let response = match &answer {
-            Ok(Answer::Whole(response) | Answer::NotModified(response)) => response,
-            Err(_) => return (answer, sent),
+        let Ok(Answer::Whole(response) | Answer::NotModified(response)) = &answer else {
+            return (answer, sent);
         };
         let meters = self.connector.meter(request, response);
         under_way.finish(&meters);

@@ -182,7 +182,13 @@ mod tests {
     }
 
     fn counted(remaining: u64, resets_at: Timestamp) -> Meter {
-        Meter { bucket: "core", limit: Some(5000), remaining: Some(remaining), resets_at: Some(resets_at), refused: None }
+        Meter {
+            bucket: "core",
+            limit: Some(5000),
+            remaining: Some(remaining),
+            resets_at: Some(resets_at),
+            refused: None,
+        }
     }
 
     fn refused(bucket: &'static str, until: Option<Timestamp>) -> Meter {

@@ -43,13 +43,15 @@ impl SyncService {
                 attempt: policy::ATTEMPTS_MAX,
             };
             let finding = match fetcher.fetch(&Place::default(), &HashMap::new()).await {
-                Ok(fetched) => Finding::Readable {
-                    records: fetched.page.records.len(),
-                    found: fetched.page.partitions.iter().map(title).collect(),
+                Ok(first) => Finding::Readable {
+                    records: first.page.records.len(),
+                    found: first.page.partitions.iter().map(title).collect(),
                 },
                 Err(missed) => match missed.why {
                     Why::Fault { fault, .. } => refused(&fault),
-                    Why::Changed | Why::Stopped => return Err(Error::Internal("the check was stopped".to_owned())),
+                    Why::Changed | Why::Stopped => {
+                        return Err(Error::Internal("the check was stopped".to_owned()));
+                    }
                 },
             };
             checked.push(Checked { partition: root.key, finding });

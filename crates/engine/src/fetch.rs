@@ -78,7 +78,11 @@ pub(crate) enum Why {
 
 impl Fetcher<'_> {
     /// Fetches the page at `place`.
-    pub(crate) async fn fetch(&self, place: &Place, validators: &HashMap<String, Validator>) -> Result<Fetched, Missed> {
+    pub(crate) async fn fetch(
+        &self,
+        place: &Place,
+        validators: &HashMap<String, Validator>,
+    ) -> Result<Fetched, Missed> {
         let mut requests = 0;
         let mut attempt = self.attempt.max(1);
         loop {
@@ -123,7 +127,8 @@ impl Fetcher<'_> {
             match self.connector.step(&read, &got).map_err(|fault| self.judge(fault, *attempt))? {
                 Step::Page(page) => return Ok(self.finish(place, page, &got, asked, held)),
                 Step::Send(wanted) => {
-                    asked = if got.is_empty() && wanted.len() == 1 { Some(wanted[0].url.clone()) } else { None };
+                    asked =
+                        if got.is_empty() && wanted.len() == 1 { Some(wanted[0].url.clone()) } else { None };
                     let validator = self.validator(place, &wanted, validators);
                     if held.is_none() {
                         held = self.until_stopped(self.bodies.hold(wanted.len())).await?;
@@ -133,7 +138,11 @@ impl Fetcher<'_> {
                         Sent::All(answers) => got.extend(answers),
                         Sent::NotModified(response) => return self.unchanged(validator, &response, *attempt),
                     }
-                    if self.conditional && !place.plain && place.cursor.is_some() && got.iter().any(is_success) {
+                    if self.conditional
+                        && !place.plain
+                        && place.cursor.is_some()
+                        && got.iter().any(is_success)
+                    {
                         return Err(Why::Changed);
                     }
                 }
@@ -169,7 +178,12 @@ impl Fetcher<'_> {
     }
 
     /// Replays what the validator stands for. A replayed listing sweeps nothing: it saw no keys.
-    fn unchanged(&self, validator: Option<&Validator>, response: &Response, attempt: u32) -> Result<Fetched, Why> {
+    fn unchanged(
+        &self,
+        validator: Option<&Validator>,
+        response: &Response,
+        attempt: u32,
+    ) -> Result<Fetched, Why> {
         let Some(validator) = validator else {
             let what = "not modified, although nothing was said to be known".to_owned();
             return Err(self.judge(Fault::Malformed { what }, attempt));

@@ -56,9 +56,12 @@ pub(crate) struct Tally {
     finished_item: bool,
 }
 
+/// A page that was fetched while another was committed.
+type Ahead = Box<Result<Fetched, Missed>>;
+
 /// How a step of the loop ended.
 enum Turn {
-    GoOn(Option<Result<Fetched, Missed>>),
+    GoOn(Option<Ahead>),
     End(Ended),
 }
 
@@ -70,10 +73,10 @@ impl Run<'_> {
         if self.stream.item_batch.is_some() && !self.load_items().await? {
             return Ok(self.end(&Outcome::CaughtUp));
         }
-        let mut ahead = None;
+        let mut ahead: Option<Ahead> = None;
         loop {
             let fetched = match ahead.take() {
-                Some(fetched) => fetched,
+                Some(fetched) => *fetched,
                 None => self.fetcher.fetch(&self.place, &self.validators).await,
             };
             let turn = match fetched {
@@ -119,13 +122,13 @@ impl Run<'_> {
         match after {
             After::Read(place) => {
                 self.place = place;
-                Ok(Turn::GoOn(ahead))
+                Ok(Turn::GoOn(ahead.map(Box::new)))
             }
             After::Look if self.load_items().await? => Ok(Turn::GoOn(None)),
             After::Look | After::CaughtUp => Ok(Turn::End(self.end(&Outcome::CaughtUp))),
             After::Stuck => {
                 let fault = Fault::Malformed { what: "a page that finished no item".to_owned() };
-                Ok(Turn::End(self.ended(Verdict::Discard { invalidates: false }, Some(fault))))
+                Ok(Turn::End(self.ended(Verdict::Discard { invalidates: false }, Some(&fault))))
             }
         }
     }
@@ -154,7 +157,11 @@ impl Run<'_> {
         if done.is_empty() {
             return After::Stuck;
         }
-        if self.queue.is_empty() || first_finished { After::Look } else { After::Read(self.place_of_items(batch)) }
+        if self.queue.is_empty() || first_finished {
+            After::Look
+        } else {
+            After::Read(self.place_of_items(batch))
+        }
     }
 
     fn place_of_items(&self, batch: usize) -> Place {
@@ -188,8 +195,10 @@ impl Run<'_> {
         let item = self.place.items.first().map(|it| it.key.clone());
         match (verdict, item) {
             (Verdict::StartOver, item) => self.start_over(item, fault).await,
-            (Verdict::Discard { .. }, Some(item)) if is_about_one_item(&fault) => self.fail_item(item, fault).await,
-            (verdict, _) => Ok(Turn::End(self.ended(verdict, Some(fault)))),
+            (Verdict::Discard { .. }, Some(item)) if is_about_one_item(&fault) => {
+                self.fail_item(item, fault).await
+            }
+            (verdict, _) => Ok(Turn::End(self.ended(verdict, Some(&fault)))),
         }
     }
 
@@ -198,7 +207,7 @@ impl Run<'_> {
         if !self.tally.started_over.insert(item.clone().unwrap_or_default()) {
             return match item {
                 Some(item) => self.fail_item(item, fault).await,
-                None => Ok(Turn::End(self.ended(Verdict::Discard { invalidates: false }, Some(fault)))),
+                None => Ok(Turn::End(self.ended(Verdict::Discard { invalidates: false }, Some(&fault)))),
             };
         }
         let requests = std::mem::take(&mut self.tally.requests);
@@ -217,7 +226,7 @@ impl Run<'_> {
         self.tally.items_failed += 1;
         if self.tally.items_failed >= ITEMS_FAILED_MAX {
             let invalidates = matches!(fault, Fault::Denied | Fault::Gone);
-            return Ok(Turn::End(self.ended(Verdict::Discard { invalidates }, Some(fault))));
+            return Ok(Turn::End(self.ended(Verdict::Discard { invalidates }, Some(&fault))));
         }
         let requests = std::mem::take(&mut self.tally.requests);
         self.store.fail_item(self.lease, item, words(&fault), requests, self.clock.now()).await?;
@@ -229,8 +238,8 @@ impl Run<'_> {
         self.ended(policy::settle(outcome, self.lease.attempt, self.clock.now()), None)
     }
 
-    fn ended(&mut self, verdict: Verdict, fault: Option<Fault>) -> Ended {
-        Ended { verdict, fault: fault.as_ref().map(words), requests: std::mem::take(&mut self.tally.requests) }
+    fn ended(&mut self, verdict: Verdict, fault: Option<&Fault>) -> Ended {
+        Ended { verdict, fault: fault.map(words), requests: std::mem::take(&mut self.tally.requests) }
     }
 }
 

@@ -11,8 +11,8 @@ use domain::trigger::Trigger;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use store::{
-    BudgetRow, Enqueue, Enqueued, JobRow, NewSource, Secret, SecretChange, SourceChange, SourceRow, SourceStatus,
-    Store, StoredFacts, StoreError, SyncRow, Vault,
+    BudgetRow, Enqueue, Enqueued, JobRow, NewSource, Secret, SecretChange, SourceChange, SourceRow,
+    SourceStatus, Store, StoreError, StoredFacts, SyncRow, Vault,
 };
 
 use crate::clock::Clock;
@@ -177,7 +177,8 @@ impl SyncService {
         if offset.abs() > 500 {
             clock.set_offset_ms(offset);
         }
-        let http = Http::new(options.http, clock.clone()).map_err(|error| Error::Internal(error.to_string()))?;
+        let http =
+            Http::new(options.http, clock.clone()).map_err(|error| Error::Internal(error.to_string()))?;
         let pool = Arc::new(Pool::new(http));
         Ok(Self { store, vault: Arc::new(vault), clock, pool, options: Arc::new(options) })
     }
@@ -206,9 +207,10 @@ impl SyncService {
             roots,
         };
         match self.store.add_source(new, &self.vault, self.clock.now()).await {
-            Err(StoreError::Conflict(_)) => {
-                Err(Error::Conflict(format!("there is already a source `{}`; change it with --update", add.name)))
-            }
+            Err(StoreError::Conflict(_)) => Err(Error::Conflict(format!(
+                "there is already a source `{}`; change it with --update",
+                add.name
+            ))),
             other => Ok(other?),
         }
     }
@@ -280,7 +282,8 @@ impl SyncService {
             // Another request came first, between the look and the enqueueing.
             Enqueued::Active { sync } => {
                 let action = if trigger == Trigger::Manual { Action::Block } else { Action::Skip };
-                let decision = Decision { action, reason: Reason::AlreadySyncing, metadata: Metadata::default() };
+                let decision =
+                    Decision { action, reason: Reason::AlreadySyncing, metadata: Metadata::default() };
                 self.store.refuse(row.id, trigger, decision, now).await?;
                 Ok(Requested::Refused { decision, active: Some(sync) })
             }
@@ -329,14 +332,13 @@ impl SyncService {
 }
 
 pub(crate) fn connector(provider: &str) -> Result<&'static dyn Connector, Error> {
-    connectors::find(provider)
-        .ok_or_else(|| Error::Unknown { what: "provider", id: provider.to_owned() })
+    connectors::find(provider).ok_or_else(|| Error::Unknown { what: "provider", id: provider.to_owned() })
 }
 
 fn settings(spec: &Spec, base_url: Option<&str>, options: Value) -> Result<Settings, Error> {
     let text = base_url.unwrap_or(spec.default_base_url);
-    let base_url =
-        check_base_url(text).map_err(|why| Error::Invalid { field: "base-url", why: format!("`{text}` {why}") })?;
+    let base_url = check_base_url(text)
+        .map_err(|why| Error::Invalid { field: "base-url", why: format!("`{text}` {why}") })?;
     Ok(Settings { base_url, options })
 }
 

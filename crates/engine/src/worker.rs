@@ -9,7 +9,7 @@ use std::time::Duration;
 use domain::id::{JobId, SourceId};
 use domain::policy::{self, Outcome, Verdict};
 use jiff::{SignedDuration, Timestamp};
-use store::{Claim, Lease, Settlement, Store, StoreError};
+use store::{Claim, Lease, Settlement, StoreError};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -80,7 +80,11 @@ impl SyncService {
     ///
     /// # Errors
     /// When the database stays out of reach or is full. The jobs are then as their last pages left them.
-    pub async fn work(&self, sources: Option<Vec<SourceId>>, stop: CancellationToken) -> Result<(), crate::Error> {
+    pub async fn work(
+        &self,
+        sources: Option<Vec<SourceId>>,
+        stop: CancellationToken,
+    ) -> Result<(), crate::Error> {
         let mut tasks: JoinSet<Result<(), StoreError>> = JoinSet::new();
         let mut leases: HashMap<Id, Lease> = HashMap::new();
         let keeper = self.clone();
@@ -142,7 +146,8 @@ impl SyncService {
         now: Timestamp,
     ) -> Result<Duration, StoreError> {
         if now.duration_since(*rescued_at) >= RESCUE_EVERY {
-            let dead: Vec<String> = self.store.nodes().await?.into_iter().filter(|it| node::is_dead(it)).collect();
+            let dead: Vec<String> =
+                self.store.nodes().await?.into_iter().filter(|it| node::is_dead(it)).collect();
             let rescued = self.store.rescue(&dead, now).await?;
             if rescued > 0 {
                 tracing::info!(rescued, "jobs whose worker is gone can be claimed again");
@@ -188,7 +193,12 @@ impl SyncService {
         // What is still held did not settle itself.
         let panicked = self.pool.held().remove(&lease.job).is_some() && result.is_ok();
         if panicked {
-            tracing::error!(job = lease.job.0, stream = lease.stream, partition = lease.partition, "the job panicked");
+            tracing::error!(
+                job = lease.job.0,
+                stream = lease.stream,
+                partition = lease.partition,
+                "the job panicked"
+            );
             let verdict = policy::settle(&Outcome::Panicked, lease.attempt, self.clock.now());
             let fault = Some(("panicked".to_owned(), "a fault in Syncline itself".to_owned()));
             let settlement = Settlement { verdict, fault, requests: 0, budgets: Vec::new() };
@@ -210,12 +220,19 @@ impl SyncService {
         };
         let cancelled = self.pool.held().get(&lease.job).is_some_and(|it| it.cancelled);
         let verdict = match ended.verdict {
-            Verdict::Release if cancelled => policy::settle(&Outcome::Cancelled, lease.attempt, self.clock.now()),
+            Verdict::Release if cancelled => {
+                policy::settle(&Outcome::Cancelled, lease.attempt, self.clock.now())
+            }
             verdict => verdict,
         };
         if let Some((code, detail)) = &ended.fault {
             tracing::warn!(
-                job = lease.job.0, stream = lease.stream, partition = lease.partition, code, detail, ?verdict,
+                job = lease.job.0,
+                stream = lease.stream,
+                partition = lease.partition,
+                code,
+                detail,
+                ?verdict,
                 "the attempt ended with a fault"
             );
         }
@@ -233,7 +250,10 @@ impl SyncService {
     async fn attempt(&self, lease: &Lease, stop: &CancellationToken) -> Result<Ended, StoreError> {
         let open = self.store.open_job(lease).await?;
         let Some(connector) = connectors::find(&open.provider) else {
-            return Ok(hopeless("unknown_provider", format!("this version has no connector for {}", open.provider)));
+            return Ok(hopeless(
+                "unknown_provider",
+                format!("this version has no connector for {}", open.provider),
+            ));
         };
         let Some((group, stream)) = connector.spec().stream(&lease.stream) else {
             return Ok(hopeless("unknown_stream", format!("this version has no stream {}", lease.stream)));
@@ -385,5 +405,9 @@ fn ignore_lost(result: Result<(), StoreError>) -> Result<(), StoreError> {
 
 /// An attempt that no further attempt could better.
 fn hopeless(code: &str, detail: String) -> Ended {
-    Ended { verdict: Verdict::Discard { invalidates: false }, fault: Some((code.to_owned(), detail)), requests: 0 }
+    Ended {
+        verdict: Verdict::Discard { invalidates: false },
+        fault: Some((code.to_owned(), detail)),
+        requests: 0,
+    }
 }

@@ -10,7 +10,8 @@ use url::{Host, Url};
 /// HTTPS is required, except towards this machine itself. Addresses that only reach the neighbours of this machine
 /// (link-local, such as a cloud's metadata service), nobody, or everybody are refused.
 pub fn check_base_url(text: &str) -> Result<String, String> {
-    let url = Url::parse(text).map_err(|error| format!("is not a URL ({error}); write it like https://host/api"))?;
+    let url = Url::parse(text)
+        .map_err(|error| format!("is not a URL ({error}); write it like https://host/api"))?;
     let Some(host) = url.host() else {
         return Err("names no host; write it like https://host/api".to_owned());
     };

@@ -45,7 +45,7 @@ impl Default for HttpLimits {
 }
 
 /// Redirects followed for one request. A renamed repository takes one; more than a few is a circle.
-const REDIRECTS_MAX: usize = 5;
+const REDIRECTS_MAX: u64 = 5;
 
 /// Sends requests.
 #[derive(Clone, Debug)]
@@ -108,7 +108,7 @@ impl Http {
             match self.get_once(access, &url, validator).await {
                 Err(fault) => return (Err(fault), sent),
                 Ok(Hop::Done(answer)) => return (Ok(answer), sent),
-                Ok(Hop::To(next)) if sent as usize <= REDIRECTS_MAX => url = next,
+                Ok(Hop::To(next)) if sent <= REDIRECTS_MAX => url = next,
                 Ok(Hop::To(_)) => return (Err(transient(Cause::Redirect)), sent),
             }
         }
@@ -125,7 +125,8 @@ impl Http {
             headers.insert(IF_NONE_MATCH, etag);
         }
         let requested_at = self.clock.now();
-        let answer = self.client.get(url.clone()).headers(headers).send().await.map_err(|it| classify(&it))?;
+        let answer =
+            self.client.get(url.clone()).headers(headers).send().await.map_err(|it| classify(&it))?;
         let received_at = self.clock.now();
         let status = answer.status();
         if status.is_redirection() && status.as_u16() != 304 {
@@ -136,8 +137,14 @@ impl Http {
         let headers = owned(answer.headers());
         let not_modified = status.as_u16() == 304;
         let body = if not_modified { Bytes::new() } else { self.body(answer).await? };
-        let response =
-            Response { status: status.as_u16(), headers, body, url: url.to_string(), requested_at, received_at };
+        let response = Response {
+            status: status.as_u16(),
+            headers,
+            body,
+            url: url.to_string(),
+            requested_at,
+            received_at,
+        };
         Ok(Hop::Done(if not_modified { Answer::NotModified(response) } else { Answer::Whole(response) }))
     }
 
@@ -193,7 +200,7 @@ fn classify(error: &reqwest::Error) -> Fault {
         }
         // A TLS error may be wrapped in an I/O error that does not give it as its source.
         if let Some(io) = it.downcast_ref::<std::io::Error>()
-            && io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+            && io.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
         {
             return transient(Cause::Tls);
         }
@@ -215,3 +222,6 @@ pub(crate) fn fixed_headers(headers: &[(&'static str, &'static str)]) -> HeaderM
     };
     headers.iter().filter_map(pair).collect()
 }
+
+#[cfg(test)]
+mod tests;
