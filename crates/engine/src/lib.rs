@@ -21,4 +21,4 @@ pub use http::{HttpLimits, check_base_url};
 pub use service::{
     AddSource, Checked, Finding, Options, Requested, SealingKey, SourceChanges, SyncService, provider_specs,
 };
-pub use store::{JobCounts, JobError, JobRow, KeyError, Secret, SourceRow, SourceStatus, SyncRow};
+pub use store::{JobCounts, JobError, JobRow, KeyError, KillAt, Secret, SourceRow, SourceStatus, SyncRow};

@@ -198,10 +198,7 @@ fn classify(error: &reqwest::Error) -> Fault {
         if it.is::<rustls::Error>() {
             return transient(Cause::Tls);
         }
-        // A TLS error may be wrapped in an I/O error that does not give it as its source.
-        if let Some(io) = it.downcast_ref::<std::io::Error>()
-            && io.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
-        {
+        if it.downcast_ref::<std::io::Error>().is_some_and(wraps_tls) {
             return transient(Cause::Tls);
         }
         source = it.source();
@@ -213,6 +210,13 @@ fn classify(error: &reqwest::Error) -> Fault {
     } else {
         transient(Cause::Cut)
     }
+}
+
+/// Says whether an I/O error stands for one of TLS: such errors wrap each other without giving their source.
+fn wraps_tls(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| {
+        inner.is::<rustls::Error>() || inner.downcast_ref::<std::io::Error>().is_some_and(wraps_tls)
+    })
 }
 
 /// Turns a connector's fixed headers into the client's form; one that cannot be sent is left out.
