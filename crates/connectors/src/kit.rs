@@ -197,3 +197,6 @@ fn jira_key_around(line: &str, hyphen: usize) -> Option<&str> {
     }
     line.get(from..=hyphen + number)
 }
+
+#[cfg(test)]
+mod tests;
