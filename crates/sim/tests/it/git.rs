@@ -8,7 +8,7 @@ use serde_json::Value;
 use sim::{Options, Sim, WorldSource};
 use tempfile::TempDir;
 
-use crate::client::{all_shas, get, walk};
+use crate::client::{all_shas, get, shas, walk};
 
 /// A repository that git itself writes.
 struct Work {
@@ -36,6 +36,14 @@ impl Work {
         self.clock.set(self.clock.get() + 60);
         self.git(&["commit", "-q", "--allow-empty", "-m", message]);
         self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Makes the branches look as if they had not moved for long.
+    fn settle(&self) {
+        for name in ["HEAD", "refs/heads", "refs/heads/main", "refs/heads/next"] {
+            let file = std::fs::File::open(self.path.join(".git").join(name)).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000)).unwrap();
+        }
     }
 
     async fn serve(&self) -> Sim {
@@ -84,9 +92,23 @@ async fn agrees(sim: &Sim, path: &Path) {
     let mut expected = lines(&["for-each-ref", "--format=%(objectname) %(refname:lstrip=2)", "refs/heads"]);
     expected.sort_by_key(|line| line[41..].to_owned());
     assert_eq!(listed.collect::<Vec<_>>(), expected);
-    for line in expected {
+    for line in &expected {
         let seen = all_shas(sim, &format!("/repos/{name}/commits?per_page=3&sha={}", &line[..40])).await;
         assert_eq!(seen, lines(&["log", "--format=%H", &line[..40]]), "{line}");
+    }
+    for (base, head) in
+        expected.iter().flat_map(|base| expected.iter().map(move |head| (&base[..40], &head[..40])))
+    {
+        let compared = get(sim, &format!("/repos/{name}/compare/{base}...{head}")).await;
+        let bases = if compared.status == 404 { Vec::new() } else { lines(&["merge-base", base, head]) };
+        if let Some(merge_base) = bases.first() {
+            let shown = compared.json();
+            assert_eq!(shown["merge_base_commit"]["sha"], merge_base.as_str());
+            assert_eq!(
+                shas(&shown["commits"]),
+                lines(&["rev-list", "--reverse", &format!("{base}..{head}")])
+            );
+        }
     }
 }
 
@@ -109,7 +131,7 @@ async fn real_history_is_shown_and_followed() {
     work.commit("unrelated");
     agrees(&sim, &work.path).await;
     let unrelated = get(&sim, "/repos/local/my-project/compare/pages...main").await;
-    assert_eq!(unrelated.status, 404);
+    assert!(unrelated.status == 404 && unrelated.message().starts_with("No common ancestor"));
     work.git(&["checkout", "-q", "main"]);
     work.git(&["branch", "-q", "-D", "feature/x"]);
     work.git(&["reset", "-q", "--hard", &first]);
@@ -135,6 +157,45 @@ async fn every_request_sees_the_moment_it_is_asked_in() {
         let branch = get(&sim, "/repos/local/my-project/branches/main").await.json();
         assert_eq!(branch["commit"]["sha"], head.as_str(), "round {round}");
     }
+}
+
+#[tokio::test]
+async fn crossed_merges_and_dates_that_lie_compare_as_git_does() {
+    let work = Work::new();
+    work.commit("root");
+    let sim = work.serve().await;
+    // The common ancestor is dated long before its own parent.
+    work.clock.set(1_500_000_000);
+    work.commit("dated back");
+    work.clock.set(1_700_100_000);
+    work.git(&["branch", "-q", "other"]);
+    let mine = work.commit("on main");
+    work.git(&["checkout", "-q", "other"]);
+    let theirs = work.commit("on the other");
+    agrees(&sim, &work.path).await;
+    work.clock.set(work.clock.get() + 60);
+    work.git(&["merge", "-q", "--no-ff", "-m", "main into other", &mine]);
+    work.git(&["checkout", "-q", "main"]);
+    work.git(&["merge", "-q", "--no-ff", "-m", "other into main", &theirs]);
+    agrees(&sim, &work.path).await;
+    work.commit("further");
+    agrees(&sim, &work.path).await;
+}
+
+#[tokio::test]
+async fn the_default_branch_is_the_one_that_head_names_now() {
+    let work = Work::new();
+    work.commit("first");
+    work.git(&["branch", "-q", "next"]);
+    let sim = work.serve().await;
+    for name in ["main", "next", "main"] {
+        work.settle();
+        get(&sim, "/repos/local/my-project").await;
+        work.git(&["symbolic-ref", "HEAD", &format!("refs/heads/{name}")]);
+        assert_eq!(get(&sim, "/repos/local/my-project").await.json()["default_branch"], name);
+    }
+    work.git(&["checkout", "-q", "--detach"]);
+    assert_eq!(get(&sim, "/repos/local/my-project").await.json()["default_branch"], "main");
 }
 
 #[tokio::test]
