@@ -1,2 +1,46 @@
-//! x
-fn main(){}
+//! `syncline`: keeps a team's data from its providers in step with the team's own database.
+//!
+//! It reads the command line and the configuration, hands over to `cli`, and turns what comes back into an exit
+//! code; it never starts a sync itself. Begin with `cli`.
+
+mod cli;
+mod config;
+mod exit;
+mod output;
+mod progress;
+mod telemetry;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{App, Cli};
+use config::{Config, Layers};
+use exit::Exit;
+use output::Output;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return output::refuse_usage(&error).into(),
+    };
+    let early = Output::new(cli.global.json, false);
+    let layers = Layers {
+        file: cli.global.config.as_deref(),
+        environment: config::environment(),
+        flags: cli.global.settings(),
+    };
+    let ended = Config::load(&layers).map_err(Into::into).and_then(|config| run(cli, config));
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(error) => early.fail(&error).into(),
+    }
+}
+
+fn run(cli: Cli, config: Config) -> anyhow::Result<Exit> {
+    let out = Output::new(cli.global.json, config.no_color);
+    telemetry::start(&config, &out);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(cli::run(cli.command, App { config, out }))
+}

@@ -1,0 +1,99 @@
+//! Which history the demo serves, and at which address.
+//!
+//! It never serves anything beyond loopback.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use engine::SourceRow;
+use serde_json::{Value, json};
+use sim::WorldSource;
+use tokio::process::Command;
+use url::Url;
+
+use super::super::sim::{self as sim_command, WorldArgs};
+use crate::exit::{Exit, Failure};
+use crate::output::count;
+
+/// The history that is served.
+pub(super) struct World(WorldSource);
+
+impl World {
+    /// Says what it is.
+    pub(super) fn words(&self) -> String {
+        match &self.0 {
+            WorldSource::Git(path) if path == Path::new(".") => "the git history that this folder is in".to_owned(),
+            WorldSource::Git(path) => format!("the git history of {}", path.display()),
+            WorldSource::Seeded { repos, commits, .. } => {
+                format!("a made-up history of {} repositories with {} commits each", count(*repos as u64), count(*commits as u64))
+            }
+        }
+    }
+
+    /// Says it to scripts.
+    pub(super) fn json(&self) -> Value {
+        match &self.0 {
+            WorldSource::Git(path) => json!({ "git": path }),
+            WorldSource::Seeded { seed, repos, commits } => json!({ "seed": seed, "repos": repos, "commits": commits }),
+        }
+    }
+}
+
+/// Refuses to take over a source of somebody's own that is called like the demo's.
+pub(super) fn must_be_ours(known: &SourceRow) -> anyhow::Result<()> {
+    if port_of(known).is_some() {
+        return Ok(());
+    }
+    let says = format!("there is a source `{}` of your own here; run the demo in another folder", known.name);
+    Err(Failure::new(Exit::Refused, "conflict", says))
+}
+
+/// Starts the simulator, at the address of the last run if it is free: what was unchanged then is then known now.
+pub(super) async fn start(
+    args: &WorldArgs,
+    latency: Duration,
+    known: Option<&SourceRow>,
+) -> anyhow::Result<(World, sim::Sim)> {
+    let port = known.and_then(port_of).unwrap_or(0);
+    let here = PathBuf::from(".");
+    let found = args.is_default() && has_commits(&here).await;
+    let world = if found { WorldSource::Git(here) } else { args.source() };
+    let options = |world: &WorldSource, port: u16| sim::Options {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        world: world.clone(),
+        latency,
+        ..sim::Options::default()
+    };
+    match sim::start(options(&world, port)).await {
+        Ok(sim) => Ok((World(world), sim)),
+        Err(sim::Error::Listen { .. }) if port != 0 => {
+            let sim = sim_command::start(options(&world, 0)).await?;
+            Ok((World(world), sim))
+        }
+        // A history that was only stumbled upon and cannot be served is as good as none.
+        Err(sim::Error::NotGit { .. }) if found => {
+            let world = args.source();
+            let sim = sim_command::start(options(&world, 0)).await?;
+            Ok((World(world), sim))
+        }
+        Err(error) => Err(Failure::usage(error.to_string())),
+    }
+}
+
+/// Returns the port of a source on this machine.
+fn port_of(source: &SourceRow) -> Option<u16> {
+    let url = Url::parse(&source.settings.base_url).ok()?;
+    let loopback = url.host_str() == Some("127.0.0.1") && url.scheme() == "http";
+    url.port().filter(|_| loopback)
+}
+
+/// Says whether the folder is in a git repository with a commit; no when there is no git.
+async fn has_commits(folder: &Path) -> bool {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(folder).args(["rev-list", "--max-count=1", "--branches"]);
+    git.env_remove("GIT_DIR").env_remove("GIT_WORK_TREE");
+    git.stdin(Stdio::null()).stderr(Stdio::null());
+    git.output().await.is_ok_and(|it| it.status.success() && !it.stdout.is_empty())
+}

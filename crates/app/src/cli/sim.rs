@@ -1,0 +1,127 @@
+//! `syncline sim`: fake providers on this machine, until a signal ends them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::App;
+use super::stop::Stop;
+use crate::exit::{Exit, Failure};
+use crate::output::{Style, count};
+
+const EXAMPLES: &str = "Examples:
+  syncline sim --git .                             this repository's commits, followed live
+  syncline sim --repos 20 --commits 5000           a made-up world: acme/repo-1 to acme/repo-20
+  syncline sim --latency-ms 50 --faults 5xx=0.05,cut=0.02,seed=7
+  syncline sim --limits primary=60,window=120      a small budget, to see a sync wait
+
+Faults: seed=N; 5xx, cut, html, slow, reset, secondary = a probability from 0 to 1; empty, gone, legal, denied,
+opaque, nolast = OWNER/NAME; renamed=OWNER/OLD>OWNER/NEW.
+Limits: primary, points, concurrent, anonymous = a number of requests (0 switches it off); window = seconds.
+What it was asked, and every rule that was broken: the report under /__sim/report of the same address.";
+
+/// Run fake providers to rehearse against
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Runs fake providers to rehearse against. Prints one line a provider with its base URL, and serves \
+                  until Ctrl-C or SIGTERM.",
+    after_help = EXAMPLES
+)]
+pub(crate) struct SimArgs {
+    /// Where to listen; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    world: WorldArgs,
+    /// How long every answer takes at least
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    latency_ms: u64,
+    /// Faults to serve, as key=value,key=value
+    #[arg(long, value_name = "SPEC", default_value = "")]
+    faults: String,
+    /// Limits to keep, as key=value,key=value
+    #[arg(long, value_name = "SPEC", default_value = "")]
+    limits: String,
+}
+
+/// What the fake providers show.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WorldArgs {
+    /// Show this git repository, followed live
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["seed", "repos", "commits"])]
+    git: Option<PathBuf>,
+    /// What a made-up world is made from; the same seed makes the same world [default: 1]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// How many repositories a made-up world has [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    repos: Option<u32>,
+    /// How many commits each of them has [default: 200]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    commits: Option<u32>,
+}
+
+impl WorldArgs {
+    /// Says whether nothing was asked for.
+    pub(crate) fn is_default(&self) -> bool {
+        self.git.is_none() && self.seed.is_none() && self.repos.is_none() && self.commits.is_none()
+    }
+
+    /// Returns the world that was asked for.
+    pub(crate) fn source(&self) -> sim::WorldSource {
+        match &self.git {
+            Some(path) => sim::WorldSource::Git(path.clone()),
+            None => sim::WorldSource::Seeded {
+                seed: self.seed.unwrap_or(1),
+                // Both are bounded far below a usize by the parser.
+                repos: self.repos.unwrap_or(3) as usize,
+                commits: self.commits.unwrap_or(200) as usize,
+            },
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: SimArgs, app: &App) -> anyhow::Result<Exit> {
+    let options = sim::Options {
+        listen: args.listen,
+        world: args.world.source(),
+        latency: Duration::from_millis(args.latency_ms),
+        faults: args.faults.parse().map_err(|it: sim::SpecError| Failure::usage(format!("--faults: {it}")))?,
+        limits: args.limits.parse().map_err(|it: sim::SpecError| Failure::usage(format!("--limits: {it}")))?,
+    };
+    // Listened for before anything is printed: whoever reads the line may end us at once.
+    let stop = Stop::listen(&app.out, "")?;
+    let sim = start(options).await?;
+    let providers = providers(&sim);
+    let width = providers.iter().map(|it| it.0.len()).max().unwrap_or(0);
+    for (provider, url) in &providers {
+        app.out.line(format!("{provider:width$}  {url}"))?;
+    }
+    let urls: Map<String, Value> = providers.into_iter().map(|(name, url)| (name.to_owned(), json!(url))).collect();
+    app.out.json(&Value::Object(urls))?;
+    stop.token().cancelled().await;
+    let report = sim.report();
+    sim.stop().await;
+    let quiet = |text: String| app.out.paint().of(Style::Quiet, text);
+    app.out.note(quiet(format!(
+        "answered {} requests, {} of them 304; {} rules broken",
+        count(report.requests),
+        count(report.not_modified),
+        count(report.violations.len())
+    )));
+    Ok(Exit::Done)
+}
+
+/// Starts a simulator; what can be wrong is what was asked for.
+pub(crate) async fn start(options: sim::Options) -> anyhow::Result<sim::Sim> {
+    sim::start(options).await.map_err(|it| Failure::usage(it.to_string()))
+}
+
+/// Lists what a simulator serves, by the word that `source add` takes.
+pub(crate) fn providers(sim: &sim::Sim) -> Vec<(&'static str, String)> {
+    vec![("github", sim.github_url())]
+}

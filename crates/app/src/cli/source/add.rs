@@ -1,0 +1,198 @@
+//! `syncline source add PROVIDER`: one subcommand for each connector, made from its spec, so that a new connector
+//! brings its own flags and help.
+//!
+//! A credential is never an argument: it would stand in the shell's history and in the list of processes.
+
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, Subcommand, error::ErrorKind};
+use domain::connector::Spec;
+use engine::{AddSource, Secret, SourceChanges, SyncService, provider_specs};
+use serde_json::{Map, Value, json};
+
+use super::super::App;
+use super::{provider_words, source_json};
+use crate::config;
+use crate::exit::{Exit, Failure};
+use crate::output::Style;
+
+/// What was typed, and the credential that was found for it.
+#[derive(Clone, Debug)]
+pub(crate) struct AddArgs {
+    spec: &'static Spec,
+    name: String,
+    base_url: Option<String>,
+    token_env: Option<String>,
+    update: bool,
+    /// What was said of the connector's settings; none when nothing was.
+    options: Option<Value>,
+    token: Option<(Secret, String)>,
+}
+
+impl FromArgMatches for AddArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let unknown = || {
+            clap::Error::raw(ErrorKind::MissingSubcommand, format!("name a provider: {}\n", provider_words()))
+        };
+        let (provider, given) = matches.subcommand().ok_or_else(unknown)?;
+        let spec = provider_specs().find(|it| it.provider == provider).ok_or_else(unknown)?;
+        let text = |name: &str| given.get_one::<String>(name).cloned();
+        let mut options = Map::new();
+        for setting in spec.settings {
+            let values: Vec<String> = given.get_many(setting.name).into_iter().flatten().cloned().collect();
+            match values.as_slice() {
+                [] => {}
+                [value] if !is_list(setting.name) => drop(options.insert(setting.name.to_owned(), json!(value))),
+                values => drop(options.insert(setting.name.to_owned(), json!(values))),
+            }
+        }
+        Ok(Self {
+            spec,
+            name: text("name").unwrap_or_default(),
+            base_url: text("base-url"),
+            token_env: text("token-env"),
+            update: given.get_flag("update"),
+            options: (!options.is_empty()).then_some(Value::Object(options)),
+            token: None,
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Subcommand for AddArgs {
+    fn augment_subcommands(command: Command) -> Command {
+        provider_specs().fold(command, |command, spec| command.subcommand(provider_command(spec)))
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        provider_specs().any(|it| it.provider == name)
+    }
+}
+
+fn provider_command(spec: &'static Spec) -> Command {
+    let Spec { provider, title, default_base_url, token_env, .. } = spec;
+    let text = |name: &'static str, value: &'static str, help: String| {
+        Arg::new(name).long(name).value_name(value).num_args(1).help(help)
+    };
+    let command = Command::new(*provider)
+        .about(format!("Add a source at {title}, or change one"))
+        .after_help(format!(
+            "Examples:
+  export {token_env}=…
+  syncline source add {provider} --name acme --repo acme/api acme/web
+  syncline source add {provider} --name all                       all that the credential sees
+  syncline source add {provider} --name acme --update --token-env NEW_TOKEN
+  syncline source add {provider} --name ours --base-url https://git.example.com/api/v3 --repo ours/app
+
+The credential is read from the environment and sealed before it is stored; it is never shown again."
+        ))
+        .arg(text("name", "NAME", "What the source is called".to_owned()).required(true))
+        .arg(text("base-url", "URL", format!("The root of the API [default: {default_base_url}]")))
+        .arg(text(
+            "token-env",
+            "VARIABLE",
+            format!("The environment variable that holds the credential [default: {token_env}, if it is set]"),
+        ))
+        .arg(
+            Arg::new("update")
+                .long("update")
+                .action(ArgAction::SetTrue)
+                .help("Change a source that is there; what is not said stays as it is"),
+        );
+    spec.settings.iter().fold(command, |command, setting| {
+        let arg = Arg::new(setting.name).long(flag(setting.name)).help(setting.help).action(ArgAction::Append);
+        let arg = if is_list(setting.name) { arg.num_args(1..).alias(setting.name) } else { arg.num_args(1) };
+        command.arg(arg.value_name("VALUE"))
+    })
+}
+
+/// A setting named in the plural is a list, and its flag names one of it.
+fn is_list(setting: &str) -> bool {
+    setting.ends_with('s')
+}
+
+fn flag(setting: &'static str) -> &'static str {
+    setting.strip_suffix('s').unwrap_or(setting)
+}
+
+impl AddArgs {
+    /// Finds the credential, or says why there is none.
+    pub(crate) fn with_token(mut self) -> anyhow::Result<Self> {
+        let named = self.token_env.is_some();
+        // A change that does not name a credential keeps the one that is there.
+        let variable = match &self.token_env {
+            Some(variable) => Some(variable.clone()),
+            None => (!self.update).then(|| self.spec.token_env.to_owned()),
+        };
+        if let Some(variable) = variable {
+            // Files and clipboards end in a newline; no credential does.
+            let token = config::variable(&variable).map(|it| it.trim().to_owned()).filter(|it| !it.is_empty());
+            self.token = token.map(|it| (Secret::from(it), variable.clone()));
+            if named && self.token.is_none() {
+                let says = format!("--token-env: the variable {variable} is unset or empty; export it, and try again");
+                return Err(Failure::usage(says));
+            }
+        }
+        if self.token.is_none() && self.options.is_none() && !self.update {
+            let (variable, provider) = (self.spec.token_env, self.spec.provider);
+            return Err(Failure::usage(format!(
+                "no credential and nothing named: export {variable}, or name its variable with --token-env; without \
+                 one, name what anybody may read, as `syncline source add {provider} --help` shows"
+            )));
+        }
+        Ok(self)
+    }
+}
+
+/// Runs the command.
+pub(super) async fn run(args: AddArgs, app: &App, service: &SyncService) -> anyhow::Result<Exit> {
+    let spec = args.spec;
+    let variable = args.token.as_ref().map(|it| it.1.clone());
+    let token = args.token.map(|it| it.0);
+    if args.update {
+        let before = service.source(&args.name).await?;
+        if before.provider != spec.provider {
+            let says = format!("`{}` is a source at {}, which cannot be changed", args.name, before.provider);
+            return Err(Failure::usage(says));
+        }
+        let changes = SourceChanges { base_url: args.base_url, options: args.options, token, enabled: None };
+        service.update_source(&args.name, changes).await?;
+    } else {
+        let add = AddSource {
+            provider: spec.provider.to_owned(),
+            name: args.name.clone(),
+            base_url: args.base_url,
+            options: args.options.unwrap_or_else(|| json!({})),
+            token,
+        };
+        service.add_source(add).await?;
+    }
+    let source = service.source(&args.name).await?;
+    let word = if args.update { "updated" } else { "added" };
+    let mut value = source_json(&source);
+    value[word] = json!(true);
+    app.out.json(&value)?;
+    let credential = match (variable, source.has_secret) {
+        (Some(variable), _) => format!("credential from {variable}, sealed"),
+        (None, true) => "credential as before".to_owned(),
+        (None, false) => "no credential".to_owned(),
+    };
+    let paint = app.out.paint();
+    let name = paint.of(Style::Strong, &source.name);
+    let (title, address) = (spec.title, &source.settings.base_url);
+    app.out.line(format!("{} {word} {name}: {title} at {address}, {credential}", paint.of(Style::Good, "✓")))?;
+    if !source.has_secret {
+        app.out.note(format!(
+            "without a credential {title} answers few requests, 60 an hour or so: export {}, and say --update",
+            spec.token_env
+        ));
+    }
+    app.out.note(format!("read it with `syncline sync start --source {} --wait`", source.name));
+    Ok(Exit::Done)
+}
