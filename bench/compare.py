@@ -39,7 +39,7 @@ class Sim:
 
     def __init__(self, syncline, repos, commits, latency_ms):
         command = [syncline, "sim", "--seed", "1", "--repos", repos, "--commits", commits]
-        command += ["--limits", "primary=0,concurrent=100", "--latency-ms", latency_ms, "--listen", "127.0.0.1:0"]
+        command += ["--limits", "primary=0,concurrent=100", "--latency-ms", latency_ms, "--listen", "127.0.0.1:0", "--json"]
         self.process = subprocess.Popen(
             [str(it) for it in command], stdout=subprocess.PIPE, text=True, env=environment(), preexec_fn=end_with_us
         )
@@ -155,7 +155,7 @@ def measure(command, folder, limit_s):
     # Before it becomes the client, a child counts as large as we are; above that the kernel's own figure is exact.
     memory = usage.ru_maxrss if usage.ru_maxrss > floor else peak[0]
     cpu = usage.ru_utime + usage.ru_stime
-    return {"said": json.loads(text.strip().splitlines()[-1]) if text.strip() else {}, "wall": wall, "cpu": cpu, "memory": memory}
+    return {"said": json.loads(text), "wall": wall, "cpu": cpu, "memory": memory}
 
 
 def run_ideal(tools, sim, folder, limit_s):
