@@ -106,7 +106,8 @@ pub struct Decision {
     pub action: Action,
     /// Why.
     pub reason: Reason,
-    /// The numbers behind it.
+    /// The numbers behind it; left out of the JSON where there are none.
+    #[serde(skip_serializing_if = "Metadata::is_empty")]
     pub metadata: Metadata,
 }
 
@@ -158,6 +159,12 @@ pub struct Metadata {
     /// Requests that are left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub available_budget: Option<u64>,
+}
+
+impl Metadata {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Rounds up, so that a caller who waits until then is not refused again.

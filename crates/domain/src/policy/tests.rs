@@ -311,7 +311,7 @@ fn the_json_is_the_one_that_consumers_know() {
         |action, reason, metadata| serde_json::to_string(&Decision { action, reason, metadata }).unwrap();
     assert_eq!(
         json(Action::Start, Reason::Ready, Metadata::default()),
-        r#"{"action":"start","reason":"ready","metadata":{}}"#
+        r#"{"action":"start","reason":"ready"}"#
     );
     assert_eq!(
         json(Action::Skip, Reason::CooldownActive, Metadata { cooldown_ms: Some(5), ..Metadata::default() }),
