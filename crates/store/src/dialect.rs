@@ -67,3 +67,28 @@ pub(crate) fn columns_of(conn: &Conn) -> &'static str {
 pub(crate) fn without_nul(text: &str) -> std::borrow::Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
+
+/// Replaces what PostgreSQL's `jsonb` cannot store in a JSON text: NUL, as it is or escaped.
+pub(crate) fn json_without_nul(text: &str) -> std::borrow::Cow<'_, str> {
+    let text = without_nul(text);
+    if !text.contains("\\u0000") {
+        return text;
+    }
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = &*text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        clean += before;
+        // What follows a backslash belongs to it, also another backslash.
+        let after = escape.char_indices().nth(2).map_or(escape.len(), |it| it.0);
+        if let Some(later) = escape.strip_prefix("\\u0000") {
+            clean.push('\u{fffd}');
+            rest = later;
+        } else {
+            let (kept, later) = escape.split_at(after);
+            clean += kept;
+            rest = later;
+        }
+    }
+    (clean + rest).into()
+}

@@ -238,9 +238,20 @@ fn make_key_file(path: &Path) -> std::io::Result<()> {
     let mut key = Zeroizing::new([0; KEY_BYTES]);
     fill_random(key.as_mut_slice())?;
     let text: Zeroizing<String> = Zeroizing::new(hex(key.as_slice()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut name = [0; 8];
+    fill_random(&mut name)?;
+    let name = hex(&name);
+    // Written whole under another name first: whoever opens the key file at the same time never reads half a key, and
+    // a link, unlike a rename, never replaces the file of a process that was quicker.
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{name}"));
+    let draft = std::path::PathBuf::from(draft);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     writeln!(file, "{}", text.as_str())?;
-    file.sync_all()
+    file.sync_all()?;
+    let linked = std::fs::hard_link(&draft, path);
+    std::fs::remove_file(&draft)?;
+    linked
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {

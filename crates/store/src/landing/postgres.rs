@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::create::instant;
 use super::{Layout, hash, raw_text};
-use crate::dialect::without_nul;
+use crate::dialect::{json_without_nul, without_nul};
 use crate::error::StoreError;
 
 pub(super) fn statement(table: &Table) -> String {
@@ -101,7 +101,8 @@ fn boolean(cell: &Cell) -> Option<bool> {
 
 fn text(cell: &Cell) -> Option<String> {
     match cell {
-        Cell::Text(text) | Cell::Json(text) => Some(without_nul(text).into_owned()),
+        Cell::Text(text) => Some(without_nul(text).into_owned()),
+        Cell::Json(text) => Some(json_without_nul(text).into_owned()),
         Cell::Timestamp(at) => Some(instant(*at)),
         _ => None,
     }

@@ -11,7 +11,7 @@ use sqlx::{Arguments as _, AssertSqlSafe, SqliteConnection};
 use super::create::instant;
 use super::{Layout, hash, raw_text, unencodable};
 use crate::db::LiteArguments;
-use crate::dialect::without_nul;
+use crate::dialect::{json_without_nul, without_nul};
 use crate::error::StoreError;
 
 /// Rows per statement, largest first. Full pages of most providers have 100 records: they are one statement.
@@ -80,7 +80,8 @@ fn arguments(source: SourceId, observed_at: &str, records: &[&Record]) -> Result
         for cell in &record.cells {
             match cell {
                 Cell::Null => arguments.add(None::<i64>),
-                Cell::Text(text) | Cell::Json(text) => arguments.add(without_nul(text).into_owned()),
+                Cell::Text(text) => arguments.add(without_nul(text).into_owned()),
+                Cell::Json(text) => arguments.add(json_without_nul(text).into_owned()),
                 Cell::Integer(number) => arguments.add(*number),
                 Cell::Real(value) => arguments.add(*value),
                 Cell::Bool(value) => arguments.add(*value),

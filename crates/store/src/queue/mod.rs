@@ -208,7 +208,7 @@ pub(crate) async fn next_due(
              select min(not_before) as due from jobs where state in ('available', 'scheduled', 'retryable') {of}
              union all
              select min(lease_until) as due from jobs where state = 'running' {of}
-         ) as both",
+         ) as times",
     );
     let args = if sources.is_some() { args![ids] } else { args![] };
     conn.one(AssertSqlSafe(sql), args).await?.time("due")

@@ -1,1 +1,195 @@
-//! wip
+//! Claims, leases and rescues: a job is held by one worker at a time, whatever happens to the worker.
+
+use std::collections::BTreeSet;
+
+use domain::job::{JobState, SyncState};
+use domain::page::Page;
+use domain::policy::Verdict;
+use domain::trigger::Trigger;
+use jiff::SignedDuration;
+use serde_json::json;
+use store::{Enqueued, Pass, RESCUES_MAX, Signals};
+use tokio::task::JoinSet;
+
+use crate::database::Database;
+use crate::world::*;
+
+for_each_database!(
+    two_claimers_never_share_a_job,
+    many_requests_start_one_sync,
+    a_listing_and_a_request_make_one_active_job,
+    an_expired_lease_is_rescued,
+    a_dead_process_is_rescued_at_once,
+    a_job_that_kills_its_worker_is_given_up,
+    a_heartbeat_holds_a_job_for_longer,
+    a_job_waits_for_its_time,
+    claims_keep_to_the_sources_asked_for,
+    listings_are_claimed_before_items,
+    a_waiter_is_woken_by_a_request,
+);
+
+fn many(count: usize) -> Vec<domain::page::Partition> {
+    (0..count).map(|it| partition("branches", &it.to_string())).collect()
+}
+
+async fn two_claimers_never_share_a_job(database: &Database) {
+    let (store, source) = begin(database, many(60)).await;
+    let other = open(database).await;
+    start(&store, source, at(1)).await;
+    let mut claims = JoinSet::new();
+    for worker in 0..8 {
+        let store = if worker % 2 == 0 { store.clone() } else { other.clone() };
+        claims.spawn(async move {
+            let mut taken = Vec::new();
+            loop {
+                let leases = store.claim(claim_of(&worker.to_string(), 3), at(2)).await.unwrap();
+                if leases.is_empty() {
+                    return taken;
+                }
+                taken.extend(leases.into_iter().map(|it| (it.job, it.generation)));
+            }
+        });
+    }
+    let taken: Vec<_> = claims.join_all().await.into_iter().flatten().collect();
+    // PostgreSQL may pass over a row that another claim has just let go of; nobody may have it twice.
+    let jobs: BTreeSet<_> = taken.iter().map(|it| it.0).collect();
+    assert_eq!(jobs.len(), taken.len(), "a job was claimed twice");
+    let rest = claim(&store, at(3)).await.len();
+    assert_eq!(jobs.len() + rest, 60);
+}
+
+async fn many_requests_start_one_sync(database: &Database) {
+    let (store, source) = begin(database, many(3)).await;
+    let other = open(database).await;
+    let mut requests = JoinSet::new();
+    for nth in 0..12 {
+        let store = if nth % 2 == 0 { store.clone() } else { other.clone() };
+        requests.spawn(async move { store.enqueue(request(source, Trigger::Manual), at(1)).await.unwrap() });
+    }
+    let answers = requests.join_all().await;
+    let started = answers.iter().filter(|it| matches!(it, Enqueued::Started { .. })).count();
+    assert_eq!(started, 1, "{answers:?}");
+    let syncs = store.syncs(None, 10).await.unwrap();
+    assert_eq!((syncs.len(), syncs[0].jobs.total), (1, 3));
+}
+
+async fn a_listing_and_a_request_make_one_active_job(database: &Database) {
+    let (store, source) =
+        begin(database, vec![partition("projects", "all"), partition("projects", "more")]).await;
+    start(&store, source, at(1)).await;
+    let mut commits = JoinSet::new();
+    for lease in claim(&store, at(2)).await {
+        let store = store.clone();
+        let found = Page { partitions: many(20), ..Page::empty(more(json!(1))) };
+        commits.spawn(async move {
+            store.commit_page(&lease, commit(found, Pass::Incremental, at(3)), at(3)).await.unwrap();
+        });
+    }
+    commits.join_all().await;
+    assert_eq!(claim(&store, at(4)).await.len(), 20);
+}
+
+async fn an_expired_lease_is_rescued(database: &Database) {
+    let (store, source) = begin(database, many(1)).await;
+    start(&store, source, at(1)).await;
+    let lease = claim_one(&store, at(2)).await;
+    assert_eq!(store.next_due(None).await.unwrap(), Some(at(62)));
+    assert_eq!(store.rescue(&[], at(61)).await.unwrap(), 0);
+    assert_eq!(store.rescue(&[], at(62)).await.unwrap(), 1);
+    let again = claim_one(&store, at(63)).await;
+    assert_eq!((again.job, again.generation), (lease.job, lease.generation + 1));
+    let signals = store.signals(&[(lease.job, lease.generation)]).await.unwrap();
+    assert_eq!(signals, Signals { lost: vec![lease.job], cancelled: vec![] });
+    let signals = store.signals(&[(again.job, again.generation)]).await.unwrap();
+    assert_eq!(signals, Signals::default());
+}
+
+async fn a_dead_process_is_rescued_at_once(database: &Database) {
+    let (store, source) = begin(database, many(2)).await;
+    start(&store, source, at(1)).await;
+    store.claim(claim_of("dead", 1), at(2)).await.unwrap();
+    store.claim(claim_of("alive", 1), at(2)).await.unwrap();
+    assert_eq!(store.nodes().await.unwrap(), ["alive", "dead"]);
+    assert_eq!(store.rescue(&["dead".to_owned()], at(3)).await.unwrap(), 1);
+    assert_eq!(store.nodes().await.unwrap(), ["alive"]);
+}
+
+async fn a_job_that_kills_its_worker_is_given_up(database: &Database) {
+    let (store, source) = begin(database, many(1)).await;
+    let sync = start(&store, source, at(1)).await;
+    for nth in 1..=RESCUES_MAX {
+        claim_one(&store, at(100 * nth)).await;
+        assert_eq!(store.rescue(&[], at(100 * nth + 60)).await.unwrap(), 1);
+    }
+    claim_one(&store, at(100_000)).await;
+    assert_eq!(store.rescue(&[], at(100_060)).await.unwrap(), 1);
+    let sync = store.sync(sync.id).await.unwrap().unwrap();
+    assert_eq!((sync.state, sync.jobs.discarded), (SyncState::Failed, 1));
+    assert_eq!(sync.errors[0].code, "crashed");
+}
+
+async fn a_heartbeat_holds_a_job_for_longer(database: &Database) {
+    let (store, source) = begin(database, many(2)).await;
+    start(&store, source, at(1)).await;
+    let leases = claim(&store, at(2)).await;
+    let held = leases.iter().map(|it| (it.job, it.generation)).collect();
+    store.heartbeat(held, at(200)).await.unwrap();
+    assert_eq!(store.rescue(&[], at(100)).await.unwrap(), 0);
+    // An older claim's heartbeat changes nothing.
+    store.heartbeat(vec![(leases[0].job, leases[0].generation - 1)], at(900)).await.unwrap();
+    assert_eq!(store.rescue(&[], at(200)).await.unwrap(), 2);
+}
+
+async fn a_job_waits_for_its_time(database: &Database) {
+    let (store, source) = begin(database, many(1)).await;
+    start(&store, source, at(1)).await;
+    let lease = claim_one(&store, at(2)).await;
+    let retry = failed(Verdict::Retry { at: at(10) }, "timeout");
+    store.settle(&lease, retry, at(3)).await.unwrap();
+    assert_eq!(claim(&store, at(9)).await, []);
+    assert_eq!(store.next_due(None).await.unwrap(), Some(at(10)));
+    let lease = claim_one(&store, at(10)).await;
+    assert_eq!(lease.attempt, 2);
+    let page = commit(Page::empty(more(json!(1))), Pass::Incremental, at(11));
+    store.commit_page(&lease, page, at(11)).await.unwrap();
+    store.settle(&lease, settlement(Verdict::Release), at(12)).await.unwrap();
+    assert_eq!(claim_one(&store, at(12)).await.attempt, 1, "progress forgives earlier attempts");
+}
+
+async fn claims_keep_to_the_sources_asked_for(database: &Database) {
+    let (store, source) = begin(database, many(1)).await;
+    let other = store.add_source(new_source("other", many(2)), &vault(), at(0)).await.unwrap();
+    start(&store, source, at(1)).await;
+    start(&store, other, at(5)).await;
+    assert_eq!(store.next_due(Some(&[other])).await.unwrap(), Some(at(5)));
+    let only = store::Claim { sources: Some(vec![other]), ..claim_of("a", 10) };
+    let leases = store.claim(only, at(6)).await.unwrap();
+    assert_eq!(leases.iter().map(|it| it.source).collect::<Vec<_>>(), [other, other]);
+    let none = store::Claim { sources: Some(vec![]), ..claim_of("a", 10) };
+    assert_eq!(store.claim(none, at(6)).await.unwrap(), []);
+}
+
+async fn listings_are_claimed_before_items(database: &Database) {
+    let roots = vec![partition("branches", "1"), partition("commits", "1"), partition("projects", "all")];
+    let (store, source) = begin(database, roots).await;
+    start(&store, source, at(1)).await;
+    let order: Vec<_> = claim(&store, at(2)).await.into_iter().map(|it| it.stream).collect();
+    assert_eq!(order, ["projects", "branches"], "and nothing is due in the commits");
+}
+
+async fn a_waiter_is_woken_by_a_request(database: &Database) {
+    let (store, source) = begin(database, many(1)).await;
+    // Another process, where the database can tell it; the same one otherwise.
+    let waiter = if database.is_sqlite() { store.clone() } else { open(database).await };
+    let mut wakeups = waiter.wakeups();
+    if !database.is_sqlite() {
+        // The first one only says that it listens now.
+        wakeups.wait().await;
+    }
+    start(&store, source, at(1)).await;
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(20), wakeups.wait()).await;
+    waited.expect("a request wakes whoever waits");
+    let jobs = waiter.jobs(store.syncs(None, 1).await.unwrap()[0].id).await.unwrap();
+    assert_eq!(jobs[0].state, JobState::Available);
+    assert_eq!(SignedDuration::ZERO, jobs[0].not_before.duration_since(at(1)));
+}

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
 /// Makes two tests of each function that takes a [`Database`]: one per database.
-#[allow(unused_macros, reason = "a crate that includes this file may have tests of its own shape")]
 macro_rules! for_each_database {
     ($($(#[$meta:meta])* $name:ident),* $(,)?) => {
         mod sqlite {
@@ -82,6 +81,18 @@ impl Database {
             let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut conn).await.unwrap();
             rows.iter().map(|row| row.get::<Option<String>, _>(0).unwrap_or_default()).collect()
         }
+    }
+}
+
+impl Database {
+    /// Reads every row of a table as text, to compare it with later.
+    pub(crate) async fn dump(&self, table: &str) -> Vec<String> {
+        if !self.is_sqlite() {
+            return self.lines(&format!("select t::text from {table} as t order by 1")).await;
+        }
+        let columns = self.lines(&format!("select name from pragma_table_info('{table}')")).await;
+        let quoted: Vec<String> = columns.iter().map(|it| format!("quote({it})")).collect();
+        self.lines(&format!("select {} from {table} order by 1", quoted.join(" || ',' || "))).await
     }
 }
 

@@ -6,4 +6,15 @@
 mod database;
 mod world;
 
+mod claims;
+mod closing;
+mod damage;
+mod group_commit;
+mod items;
+mod landing;
+mod listing;
+mod schema;
+mod secrets;
+mod sources;
+mod stale;
 mod story;

@@ -1,1 +1,185 @@
-//! wip
+//! Sources: added, changed, removed and brought back; and what is known of their budgets.
+
+use domain::page::Page;
+use domain::policy::Verdict;
+use domain::trigger::Trigger;
+use serde_json::json;
+use store::{BudgetRow, NewSource, Secret, SecretChange, SourceChange, StoreError};
+
+use crate::database::Database;
+use crate::world::*;
+
+for_each_database!(
+    a_name_is_taken_once,
+    roots_that_leave_the_settings_are_not_read_any_more,
+    a_removed_source_keeps_its_rows_and_comes_back,
+    a_purged_source_leaves_nothing,
+    a_source_that_syncs_is_not_removed,
+    the_newest_word_on_a_budget_wins,
+    facts_say_what_the_policy_needs,
+    a_refused_request_is_kept_as_an_event,
+);
+
+async fn a_name_is_taken_once(database: &Database) {
+    let (store, source) = begin(database, vec![partition("projects", "all")]).await;
+    let taken = store.add_source(new_source("work", vec![]), &vault(), at(1)).await;
+    assert!(matches!(&taken, Err(StoreError::Conflict(why)) if why.contains("work")), "{taken:?}");
+    let other = store.add_source(new_source("another", vec![]), &vault(), at(1)).await.unwrap();
+    let names: Vec<_> = store.sources().await.unwrap().into_iter().map(|it| (it.name, it.id)).collect();
+    assert_eq!(names, [("another".to_owned(), other), ("work".to_owned(), source)]);
+    let row = store.source("work").await.unwrap().unwrap();
+    assert_eq!(
+        (row.provider.as_str(), row.enabled, row.has_owner, row.has_secret),
+        ("toy", true, true, false)
+    );
+    assert_eq!((row.settings.options, row.created_at), (json!({ "repo": ["toy/1"] }), at(0)));
+    assert_eq!(store.source("nobody").await.unwrap(), None);
+    assert_eq!(store.source_by_id(domain::id::SourceId(99)).await.unwrap(), None);
+}
+
+async fn roots_that_leave_the_settings_are_not_read_any_more(database: &Database) {
+    let (store, source) = begin(database, vec![partition("projects", "a"), partition("projects", "b")]).await;
+    start(&store, source, at(1)).await;
+    for lease in claim(&store, at(2)).await {
+        let below =
+            Page { partitions: vec![partition("branches", &lease.partition)], ..Page::empty(more(json!(1))) };
+        store.commit_page(&lease, commit(below, store::Pass::Incremental, at(3)), at(3)).await.unwrap();
+    }
+    let row = store.source_by_id(source).await.unwrap().unwrap();
+    let change = SourceChange {
+        settings: row.settings,
+        enabled: false,
+        secret: SecretChange::Keep,
+        roots: vec![partition("projects", "b"), partition("projects", "c")],
+    };
+    store.update_source(source, change, &vault(), at(4)).await.unwrap();
+    let active = "select stream || ' ' || key from partitions where active order by stream, key";
+    assert_eq!(database.lines(active).await, ["branches b", "projects b", "projects c"]);
+    assert!(!store.source("work").await.unwrap().unwrap().enabled);
+}
+
+async fn land_one(store: &store::Store, source: domain::id::SourceId, now: i64) {
+    start(store, source, at(now)).await;
+    let lease = claim_one(store, at(now)).await;
+    let page = page(vec![project(now, "x")], caught_up(None));
+    store
+        .commit_page(&lease, commit(page, store::Pass::Plain { first: true }, at(now)), at(now))
+        .await
+        .unwrap();
+    complete(store, &lease, at(now)).await;
+}
+
+async fn a_removed_source_keeps_its_rows_and_comes_back(database: &Database) {
+    let store = open(database).await;
+    let new = || NewSource {
+        secret: Some(Secret::from("ghp_secret".to_owned())),
+        ..new_source("work", vec![partition("projects", "all")])
+    };
+    let source = store.add_source(new(), &vault(), at(0)).await.unwrap();
+    land_one(&store, source, 1).await;
+    store.remove_source(source, false).await.unwrap();
+    assert_eq!(store.source("work").await.unwrap(), None);
+    assert_eq!(store.source_by_id(source).await.unwrap(), None);
+    assert_eq!(store.landed_counts(source).await.unwrap().last().unwrap().1, 1);
+    let left = "select cast(count(*) as text) from sources where secret is not null or removed_at is null";
+    assert_eq!(database.lines(left).await, ["0"]);
+    for table in ["partitions", "checkpoints", "syncs", "jobs", "events", "items", "validators"] {
+        assert_eq!(database.dump(table).await, [""; 0], "{table}");
+    }
+    let twice = store.remove_source(source, false).await;
+    assert!(matches!(twice, Err(StoreError::NotFound)), "{twice:?}");
+    let other = NewSource { provider: "else".to_owned(), ..new() };
+    assert!(matches!(store.add_source(other, &vault(), at(2)).await, Err(StoreError::Conflict(_))));
+    assert_eq!(store.add_source(new(), &vault(), at(2)).await.unwrap(), source);
+    land_one(&store, source, 3).await;
+    assert_eq!(store.landed_counts(source).await.unwrap().last().unwrap().1, 2);
+}
+
+async fn a_purged_source_leaves_nothing(database: &Database) {
+    let (store, source) = begin(database, vec![partition("projects", "all")]).await;
+    land_one(&store, source, 1).await;
+    store.remove_source(source, true).await.unwrap();
+    for table in ["sources", "partitions", "syncs", "jobs", "toy_projects"] {
+        assert_eq!(database.dump(table).await, [""; 0], "{table}");
+    }
+    let fresh = store.add_source(new_source("work", vec![]), &vault(), at(2)).await.unwrap();
+    assert_ne!(fresh, source, "an id is never used again");
+}
+
+async fn a_source_that_syncs_is_not_removed(database: &Database) {
+    let (store, source) = begin(database, vec![partition("projects", "all")]).await;
+    start(&store, source, at(1)).await;
+    let refused = store.remove_source(source, true).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    let lease = claim_one(&store, at(2)).await;
+    assert!(matches!(store.remove_source(source, true).await, Err(StoreError::Conflict(_))));
+    let snooze = failed(Verdict::Snooze { until: at(500) }, "rate_limited");
+    store.settle(&lease, snooze, at(3)).await.unwrap();
+    store.remove_source(source, true).await.unwrap();
+}
+
+fn budget(bucket: &str, remaining: i64, observed_at: i64) -> BudgetRow {
+    BudgetRow {
+        bucket: bucket.to_owned(),
+        limit: Some(5000),
+        remaining: Some(remaining),
+        resets_at: Some(at(3600)),
+        blocked_until: None,
+        observed_at: at(observed_at),
+    }
+}
+
+async fn the_newest_word_on_a_budget_wins(database: &Database) {
+    let (store, source) = begin(database, vec![partition("projects", "all")]).await;
+    let twice = vec![budget("core", 7, 10), budget("core", 9, 5), budget("search", 3, 1)];
+    store.save_budgets(source, twice).await.unwrap();
+    store.save_budgets(source, vec![budget("core", 8, 9)]).await.unwrap();
+    assert_eq!(store.budgets(source).await.unwrap(), [budget("core", 7, 10), budget("search", 3, 1)]);
+    start(&store, source, at(11)).await;
+    let lease = claim_one(&store, at(12)).await;
+    let blocked =
+        BudgetRow { limit: None, remaining: None, blocked_until: Some(at(99)), ..budget("core", 0, 13) };
+    let mut settlement = settlement(Verdict::Complete);
+    settlement.budgets = vec![blocked.clone()];
+    store.settle(&lease, settlement, at(13)).await.unwrap();
+    assert_eq!(store.budgets(source).await.unwrap()[0], blocked);
+}
+
+async fn facts_say_what_the_policy_needs(database: &Database) {
+    let (store, source) = begin(database, vec![partition("projects", "a"), partition("other", "b")]).await;
+    let facts = store.facts(source, &GROUP, at(0)).await.unwrap();
+    assert_eq!((facts.enabled, facts.has_owner, facts.partitions), (true, true, 1));
+    assert_eq!((facts.last_manual_at, facts.last_success_at, facts.active_sync), (None, None, None));
+    store.enqueue(request(source, Trigger::Manual), at(5)).await.unwrap();
+    let facts = store.facts(source, &GROUP, at(6)).await.unwrap();
+    assert_eq!((facts.last_manual_at, facts.active_sync.is_some()), (Some(at(5)), true));
+    complete(&store, &claim_one(&store, at(7)).await, at(8)).await;
+    let facts = store.facts(source, &GROUP, at(9)).await.unwrap();
+    assert_eq!((facts.last_success_at, facts.active_sync), (Some(at(8)), None));
+    database.execute("update sources set tenant_id = null").await;
+    assert!(!store.facts(source, &GROUP, at(9)).await.unwrap().has_owner);
+    let unknown = store.facts(domain::id::SourceId(99), &GROUP, at(9)).await;
+    assert!(matches!(unknown, Err(StoreError::NotFound)));
+    let offset = store.clock_offset_ms(at(0)).await.unwrap();
+    assert_eq!(offset == 0, database.is_sqlite(), "a server has a clock of its own");
+}
+
+async fn a_refused_request_is_kept_as_an_event(database: &Database) {
+    let (store, source) = begin(database, vec![]).await;
+    let decision = domain::policy::Decision {
+        action: domain::policy::Action::Block,
+        reason: domain::policy::Reason::NothingToSync,
+        metadata: domain::policy::Metadata::default(),
+    };
+    store.refuse(source, Trigger::Cron, decision, at(5)).await.unwrap();
+    let events = event_rows(database, &store).await;
+    assert_eq!((events.len(), events[0].name.as_str(), events[0].at), (1, "sync.request", at(5)));
+    let fields = &events[0].fields;
+    assert_eq!((&fields["installationId"], &fields["trigger"]), (&json!(source.0), &json!("cron")));
+    assert_eq!(
+        (&fields["result"]["action"], &fields["result"]["reason"]),
+        (&json!("block"), &json!("nothing_to_sync"))
+    );
+    assert_eq!(events[0].source, Some(source));
+    assert_eq!(store.events_after(events[0].id, 10).await.unwrap(), []);
+}

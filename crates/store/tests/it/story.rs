@@ -35,7 +35,7 @@ async fn a_source_is_synced_and_synced_again(database: &Database) {
     );
     let reached = "select branch || ' ' || sha from commit_branches order by branch, sha";
     assert_eq!(database.lines(reached).await, ["main a1", "main a2", "side a1", "side b1"]);
-    let names = events(&store).await;
+    let names = events(database, &store).await;
     let count = |name: &str| names.iter().filter(|it| *it == name).count();
     assert_eq!((count("sync.request"), count("sync.job.started"), count("sync.job.completed")), (1, 3, 3));
     assert_eq!((count("sync.closed"), names.last().map(String::as_str)), (1, Some("sync.closed")));
@@ -90,12 +90,10 @@ async fn read_commits(store: &Store) {
     let lease = claim_one(store, at(40)).await;
     assert_eq!(lease.stream, "commits");
     let due = store.due_items(&lease, 10).await.unwrap();
-    let read: Vec<_> = due.iter().map(|it| (it.key.as_str(), it.wanted.as_str(), it.base.as_deref())).collect();
+    let read: Vec<_> =
+        due.iter().map(|it| (it.key.as_str(), it.wanted.as_str(), it.base.as_deref())).collect();
     assert_eq!(read, [("main", "a2", None), ("side", "b1", None)]);
-    let main = page(
-        vec![commit_row(1, "a1"), commit_row(1, "a2"), parent(1, "a2", "a1")],
-        caught_up(None),
-    );
+    let main = page(vec![commit_row(1, "a1"), commit_row(1, "a2"), parent(1, "a2", "a1")], caught_up(None));
     let main = Page { done: vec!["main".to_owned()], ..main };
     store.commit_page(&lease, commit_items(main, &[("main", "a2")], at(41)), at(41)).await.unwrap();
     let due = store.due_items(&lease, 10).await.unwrap();
@@ -116,7 +114,10 @@ async fn nothing_new(store: &Store, source: domain::id::SourceId) {
         let open = store.open_job(&lease).await.unwrap();
         let validator = &open.validators[&format!("https://toy.example/{url}")];
         let next: Next = validator.next.clone();
-        store.commit_page(&lease, commit(Page::empty(next), Pass::Unchanged, at(102)), at(102)).await.unwrap();
+        store
+            .commit_page(&lease, commit(Page::empty(next), Pass::Unchanged, at(102)), at(102))
+            .await
+            .unwrap();
         store.settle(&lease, settlement(Verdict::Complete), at(105)).await.unwrap();
     }
     let done = store.sync(sync.id).await.unwrap().unwrap();

@@ -5,7 +5,6 @@
 use bytes::Bytes;
 use domain::connector::{Auth, Group, Limits, Spec, Stream};
 use domain::id::SourceId;
-use domain::job::Lane;
 use domain::page::{Cursor, Next, Page, Partition, Record, Sweep, Wanted};
 use domain::policy::{Action, Decision, Metadata, Reason, Verdict};
 use domain::source::Settings;
@@ -14,7 +13,8 @@ use domain::trigger::Trigger;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use store::{
-    Claim, Commit, Enqueue, Enqueued, Lease, NewSource, Options, Pass, Settlement, Store, SyncRow, Vault,
+    Claim, Commit, Enqueue, Enqueued, EventRow, Lease, NewSource, Options, Pass, Settlement, Store, SyncRow,
+    Vault,
 };
 
 use crate::database::Database;
@@ -80,7 +80,10 @@ pub(crate) fn new_source(name: &str, roots: Vec<Partition>) -> NewSource {
     NewSource {
         name: name.to_owned(),
         provider: "toy".to_owned(),
-        settings: Settings { base_url: "https://toy.example".to_owned(), options: json!({ "repo": ["toy/1"] }) },
+        settings: Settings {
+            base_url: "https://toy.example".to_owned(),
+            options: json!({ "repo": ["toy/1"] }),
+        },
         secret: None,
         roots,
     }
@@ -129,7 +132,14 @@ pub(crate) async fn claim_one(store: &Store, now: Timestamp) -> Lease {
 
 pub(crate) fn project(id: i64, title: &str) -> Record {
     let raw = json!({ "id": id, "title": title }).to_string();
-    let cells = vec![id.into(), title.into(), Cell::Real(0.5), true.into(), at(1).into(), Cell::Json("[\"a\"]".into())];
+    let cells = vec![
+        id.into(),
+        title.into(),
+        Cell::Real(0.5),
+        true.into(),
+        at(1).into(),
+        Cell::Json("[\"a\"]".into()),
+    ];
     Record { table: &PROJECTS, cells, raw: Some(Bytes::from(raw)) }
 }
 
@@ -210,11 +220,19 @@ pub(crate) async fn complete(store: &Store, lease: &Lease, now: Timestamp) {
     store.settle(lease, settlement(Verdict::Complete), now).await.unwrap();
 }
 
-/// The names of the events so far.
-pub(crate) async fn events(store: &Store) -> Vec<String> {
-    let rows = store.events_after(domain::id::EventId(0), 1000).await.unwrap();
-    rows.into_iter().map(|it| it.name).collect()
+/// The events so far. PostgreSQL shows one only when no older transaction of the server can still add another, so
+/// this asks until it does.
+pub(crate) async fn event_rows(database: &Database, store: &Store) -> Vec<EventRow> {
+    let count = database.dump("events").await.len();
+    loop {
+        let rows = store.events_after(domain::id::EventId(0), 1000).await.unwrap();
+        if rows.len() == count {
+            return rows;
+        }
+    }
 }
 
-/// A lane that no story but its own reads.
-pub(crate) const FORWARD: Lane = Lane::Forward;
+/// The names of the events so far.
+pub(crate) async fn events(database: &Database, store: &Store) -> Vec<String> {
+    event_rows(database, store).await.into_iter().map(|it| it.name).collect()
+}
