@@ -20,7 +20,7 @@ impl SyncService {
         let row = self.source(name).await?;
         let connector = connector(&row.provider)?;
         let token = self.store.secret(row.id, &self.vault).await?;
-        let gate = self.gate(row.id, connector, &row.settings.base_url).await?;
+        let gate = self.gate(row.id, connector.spec(), &row.settings.base_url).await?;
         let http = self.pool.http.clone();
         let account = Account::new(connector, &row.settings, token, gate, http, self.clock.clone())
             .map_err(|fault| Error::Internal(fault.to_string()))?;

@@ -97,7 +97,10 @@ impl Fetcher<'_> {
                 return Err(Missed { why: missed, requests });
             };
             tracing::debug!(stream = self.stream, partition = self.partition, fault = fault.code(), %until, "waiting");
-            attempt += 1;
+            // A limit is a wait, not a failure: it uses up no attempt.
+            if !matches!(fault, Fault::RateLimited { .. }) {
+                attempt += 1;
+            }
             if !self.wait(*until).await {
                 return Err(Missed { why: Why::Stopped, requests });
             }

@@ -11,6 +11,7 @@ mod error;
 mod fetch;
 mod http;
 mod node;
+mod pool;
 mod run;
 mod service;
 mod worker;

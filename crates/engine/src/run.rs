@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use domain::connector::{Group, Stream};
-use domain::fault::Fault;
+use domain::fault::{Cause, Fault};
 use domain::page::{Item, Next};
 use domain::policy::{self, Outcome, Verdict};
 use jiff::SignedDuration;
@@ -260,7 +260,14 @@ enum After {
     Stuck,
 }
 
-/// Says whether a fault may be one item's own, so that the others can still be read.
+/// Says whether a fault may be one item's own, so that the others can still be read. A provider may fail again and
+/// again over one large comparison and answer all others.
 fn is_about_one_item(fault: &Fault) -> bool {
-    matches!(fault, Fault::Denied | Fault::Gone | Fault::Malformed { .. } | Fault::CursorLost)
+    match fault {
+        Fault::Denied | Fault::Gone | Fault::Malformed { .. } | Fault::CursorLost => true,
+        Fault::Transient { cause, .. } => {
+            matches!(cause, Cause::Server(_) | Cause::Timeout | Cause::Cut | Cause::TooLarge)
+        }
+        Fault::RateLimited { .. } | Fault::Unauthorized => false,
+    }
 }

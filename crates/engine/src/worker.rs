@@ -3,19 +3,17 @@
 //! Polling is the truth; wake-ups only make it quicker. A panicking job costs that job an attempt, nothing else.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::id::{JobId, SourceId};
+use domain::id::SourceId;
 use domain::policy::{self, Outcome, Verdict};
 use jiff::{SignedDuration, Timestamp};
 use store::{Claim, Lease, Settlement, StoreError};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::account::{Account, Gate};
-use crate::fetch::{Bodies, Fetcher, Place};
-use crate::http::Http;
+use crate::account::Account;
+use crate::fetch::{Fetcher, Place};
 use crate::node;
 use crate::run::{Ended, Run, Tally};
 use crate::service::{Options, SyncService};
@@ -36,45 +34,6 @@ const GRACE: Duration = Duration::from_secs(10);
 const STORE_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
-/// What all jobs of this process share.
-#[derive(Debug)]
-pub(crate) struct Pool {
-    pub(crate) node: String,
-    pub(crate) http: Http,
-    pub(crate) bodies: Bodies,
-    gates: Mutex<HashMap<SourceId, Arc<Gate>>>,
-    held: Mutex<HashMap<JobId, Held>>,
-}
-
-/// A job that a task of this process runs.
-#[derive(Clone, Debug)]
-struct Held {
-    lease: Lease,
-    stop: CancellationToken,
-    cancelled: bool,
-}
-
-impl Pool {
-    pub(crate) fn new(http: Http) -> Self {
-        Self {
-            node: node::this_node(),
-            http,
-            bodies: Bodies::new(),
-            gates: Mutex::default(),
-            held: Mutex::default(),
-        }
-    }
-
-    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Held>> {
-        // Whoever held the lock only inserts, removes or sets a flag: the map is whole even after a panic.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn generations(&self) -> Vec<(JobId, i64)> {
-        self.held().values().map(|it| (it.lease.job, it.lease.generation)).collect()
-    }
-}
-
 impl SyncService {
     /// Runs due jobs of `sources` (all, when `None`) until `stop` is cancelled; then gives back what it holds.
     ///
@@ -91,9 +50,7 @@ impl SyncService {
         let mut keeping = JoinSet::new();
         keeping.spawn(async move { keeper.keep_leases().await });
         let worked = self.work_until(sources, &stop, &mut tasks, &mut leases).await;
-        for held in self.pool.held().values() {
-            held.stop.cancel();
-        }
+        self.pool.stop_all();
         let drain = async {
             while let Some(ended) = tasks.join_next_with_id().await {
                 self.after_task(ended, &mut leases).await.ok();
@@ -164,9 +121,7 @@ impl SyncService {
                 lease: self.options.lease,
             };
             for lease in self.store.claim(claim, now).await? {
-                let stop = CancellationToken::new();
-                let held = Held { lease: lease.clone(), stop: stop.clone(), cancelled: false };
-                self.pool.held().insert(lease.job, held);
+                let stop = self.pool.hold(&lease);
                 let service = self.clone();
                 let running = lease.clone();
                 let task = tasks.spawn(async move { service.run_job(running, stop).await });
@@ -191,7 +146,7 @@ impl SyncService {
         };
         let Some(lease) = leases.remove(&id) else { return result };
         // What is still held did not settle itself.
-        let panicked = self.pool.held().remove(&lease.job).is_some() && result.is_ok();
+        let panicked = self.pool.let_go(lease.job) && result.is_ok();
         if panicked {
             tracing::error!(
                 job = lease.job.0,
@@ -214,11 +169,11 @@ impl SyncService {
             // A row that cannot be read stops this job, not the others.
             Err(StoreError::Corrupt { what }) => hopeless("corrupt_state", what),
             Err(error) => {
-                self.pool.held().remove(&lease.job);
+                self.pool.let_go(lease.job);
                 return ignore_lost(Err(error));
             }
         };
-        let cancelled = self.pool.held().get(&lease.job).is_some_and(|it| it.cancelled);
+        let cancelled = self.pool.is_cancelled(lease.job);
         let verdict = match ended.verdict {
             Verdict::Release if cancelled => {
                 policy::settle(&Outcome::Cancelled, lease.attempt, self.clock.now())
@@ -243,7 +198,7 @@ impl SyncService {
             budgets: self.gate_budgets(lease.source),
         };
         let settled = self.store.settle(&lease, settlement, self.clock.now()).await;
-        self.pool.held().remove(&lease.job);
+        self.pool.let_go(lease.job);
         ignore_lost(settled)
     }
 
@@ -266,7 +221,7 @@ impl SyncService {
             }
             Err(error) => return Err(error),
         };
-        let gate = self.gate(lease.source, connector, &open.settings.base_url).await?;
+        let gate = self.gate(lease.source, connector.spec(), &open.settings.base_url).await?;
         let http = self.pool.http.clone();
         let account = match Account::new(connector, &open.settings, token, gate, http, self.clock.clone()) {
             Ok(account) => account,
@@ -302,35 +257,6 @@ impl SyncService {
         run.run().await
     }
 
-    /// Returns the gate that all jobs of a source go through, with what the database knows of its budgets.
-    pub(crate) async fn gate(
-        &self,
-        source: SourceId,
-        connector: &'static dyn domain::connector::Connector,
-        base_url: &str,
-    ) -> Result<Arc<Gate>, StoreError> {
-        let known = self.gates().get(&source).cloned();
-        if let Some(gate) = known {
-            return Ok(gate);
-        }
-        let rows = self.store.budgets(source).await?;
-        let mut gates = self.gates();
-        let gate = gates
-            .entry(source)
-            .or_insert_with(|| Arc::new(Gate::new(connector.spec(), base_url, self.options.in_flight)));
-        gate.budgets.load(rows);
-        Ok(gate.clone())
-    }
-
-    fn gates(&self) -> std::sync::MutexGuard<'_, HashMap<SourceId, Arc<Gate>>> {
-        // The map is only ever added to, so it is whole even after a panic.
-        self.pool.gates.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn gate_budgets(&self, source: SourceId) -> Vec<store::BudgetRow> {
-        self.gates().get(&source).map(|gate| gate.budgets.rows()).unwrap_or_default()
-    }
-
     /// Renews the leases of all held jobs, and tells those that were cancelled or lost to stop.
     async fn keep_leases(&self) {
         let beat = Options::heartbeat(self.options.lease);
@@ -343,7 +269,7 @@ impl SyncService {
             }
             let now = self.clock.now();
             match self.store.signals(&held).await {
-                Ok(signals) => self.obey(&signals),
+                Ok(signals) => self.pool.obey(&signals),
                 Err(error) => tracing::warn!(%error, "cannot see whether jobs were cancelled"),
             }
             if now.duration_since(renewed_at) >= SignedDuration::try_from(beat).unwrap_or_default() {
@@ -352,21 +278,6 @@ impl SyncService {
                     Ok(()) => renewed_at = now,
                     Err(error) => tracing::warn!(%error, "cannot renew leases"),
                 }
-            }
-        }
-    }
-
-    fn obey(&self, signals: &store::Signals) {
-        let mut held = self.pool.held();
-        for job in &signals.cancelled {
-            if let Some(it) = held.get_mut(job) {
-                it.cancelled = true;
-                it.stop.cancel();
-            }
-        }
-        for job in &signals.lost {
-            if let Some(it) = held.get(job) {
-                it.stop.cancel();
             }
         }
     }

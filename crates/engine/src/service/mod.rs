@@ -1,25 +1,28 @@
 //! `SyncService`, the one door: every face and every chore asks here, and nothing starts a sync beside it.
 
-use std::path::PathBuf;
+mod facts;
 
-use domain::connector::{Connector, Group, Spec};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use domain::connector::{Connector, Spec};
 use domain::fault::Fault;
 use domain::id::{JobId, SourceId, SyncId};
-use domain::policy::{self, Action, Budget, Decision, Facts, Metadata, Reason, Thresholds};
+use domain::policy::{self, Action, Decision, Metadata, Reason};
 use domain::source::Settings;
 use domain::trigger::Trigger;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::Value;
 use store::{
     BudgetRow, Enqueue, Enqueued, JobRow, NewSource, Secret, SecretChange, SourceChange, SourceRow,
-    SourceStatus, Store, StoreError, StoredFacts, SyncRow, Vault,
+    SourceStatus, Store, StoreError, SyncRow, Vault,
 };
 
+use crate::account::Gate;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::http::{Http, HttpLimits, check_base_url};
-use crate::worker::Pool;
-use std::sync::Arc;
+use crate::pool::Pool;
 
 /// How the engine is set up.
 #[derive(Clone, Debug)]
@@ -179,7 +182,7 @@ impl SyncService {
         }
         let http =
             Http::new(options.http, clock.clone()).map_err(|error| Error::Internal(error.to_string()))?;
-        let pool = Arc::new(Pool::new(http));
+        let pool = Arc::new(Pool::new(http, options.in_flight));
         Ok(Self { store, vault: Arc::new(vault), clock, pool, options: Arc::new(options) })
     }
 
@@ -271,7 +274,7 @@ impl SyncService {
         let now = self.clock.now();
         let stored = self.store.facts(row.id, group, now).await?;
         let active = stored.active_sync;
-        let decision = policy::evaluate(&facts(&stored, spec, group, now), trigger, now);
+        let decision = policy::evaluate(&facts::facts(&stored, spec, group, now), trigger, now);
         if decision.action != Action::Start {
             self.store.refuse(row.id, trigger, decision, now).await?;
             let active = active.filter(|_| decision.reason == Reason::AlreadySyncing);
@@ -321,13 +324,32 @@ impl SyncService {
         Ok(self.store.source_status().await?)
     }
 
+    /// Returns the gate that all jobs of a source go through, with what the database knows of its budgets.
+    pub(crate) async fn gate(
+        &self,
+        source: SourceId,
+        spec: &Spec,
+        base_url: &str,
+    ) -> Result<Arc<Gate>, StoreError> {
+        if let Some(gate) = self.pool.known_gate(source) {
+            return Ok(gate);
+        }
+        let rows = self.store.budgets(source).await?;
+        Ok(self.pool.make_gate(source, spec, base_url, rows))
+    }
+
+    /// Returns what this process knows of a source's budgets.
+    pub(crate) fn gate_budgets(&self, source: SourceId) -> Vec<BudgetRow> {
+        self.pool.known_gate(source).map(|gate| gate.budgets.rows()).unwrap_or_default()
+    }
+
     /// Says what the policy would answer to a manual request now.
     pub async fn decide(&self, source: &SourceRow, group: &str) -> Result<Option<Decision>, Error> {
         let spec = connector(&source.provider)?.spec();
         let Some(group) = spec.groups.iter().find(|it| it.name == group) else { return Ok(None) };
         let now = self.clock.now();
         let stored = self.store.facts(source.id, group, now).await?;
-        Ok(Some(policy::evaluate(&facts(&stored, spec, group, now), Trigger::Manual, now)))
+        Ok(Some(policy::evaluate(&facts::facts(&stored, spec, group, now), Trigger::Manual, now)))
     }
 }
 
@@ -353,43 +375,6 @@ fn name(text: &str) -> Result<String, Error> {
         let why = format!("`{text}` is not a name: use 1 to 64 of a-z A-Z 0-9 - _ . (not starting with -)");
         Err(Error::Invalid { field: "name", why })
     }
-}
-
-fn facts(stored: &StoredFacts, spec: &Spec, group: &Group, now: Timestamp) -> Facts {
-    Facts {
-        enabled: stored.enabled,
-        has_owner: stored.has_owner,
-        partitions: stored.partitions,
-        last_manual_at: stored.last_manual_at,
-        last_success_at: stored.last_success_at,
-        budget: budget(&stored.budgets, spec, now),
-        syncing: stored.active_sync.is_some(),
-        thresholds: Thresholds {
-            manual_cooldown: SignedDuration::from_millis(group.manual_cooldown_ms),
-            ..Thresholds::default()
-        },
-    }
-}
-
-/// Picks the budget that says most about whether a sync may begin: one that refuses for longer than a job would wait
-/// in place, else the lowest of those that count.
-fn budget(rows: &[BudgetRow], spec: &Spec, now: Timestamp) -> Budget {
-    let limit = |row: &BudgetRow| row.limit.and_then(|it| u64::try_from(it).ok()).or(spec.limits.budget);
-    let refused = rows.iter().find_map(|row| {
-        let until = row.blocked_until.filter(|it| it.duration_since(now) > policy::WAIT_HERE_MAX)?;
-        Some(Budget::Counted { limit: limit(row)?, remaining: Some(0), resets_at: Some(until) })
-    });
-    let counted = rows.iter().filter_map(|row| {
-        let remaining = u64::try_from(row.remaining?).ok()?;
-        Some(Budget::Counted { limit: limit(row)?, remaining: Some(remaining), resets_at: row.resets_at })
-    });
-    let left = |budget: &Budget| match budget {
-        Budget::Counted { remaining, resets_at, .. } if resets_at.is_none_or(|at| at > now) => *remaining,
-        _ => None,
-    };
-    let lowest = counted.min_by_key(|it| left(it).unwrap_or(u64::MAX));
-    let unknown = spec.limits.budget.map(|limit| Budget::Counted { limit, remaining: None, resets_at: None });
-    refused.or(lowest).or(unknown).unwrap_or(Budget::Paced)
 }
 
 /// Turns a fault into what a check reports.

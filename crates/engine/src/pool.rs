@@ -1,0 +1,124 @@
+//! What all jobs of this process share: the way out, the room for answers, and which leases are held.
+//!
+//! It knows no database and decides nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::connector::Spec;
+use domain::id::{JobId, SourceId};
+use store::{BudgetRow, Lease, Signals};
+use tokio_util::sync::CancellationToken;
+
+use crate::account::Gate;
+use crate::fetch::Bodies;
+use crate::http::Http;
+use crate::node;
+
+/// What all jobs of this process share.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    /// This process, as leases name it.
+    pub(crate) node: String,
+    pub(crate) http: Http,
+    pub(crate) bodies: Bodies,
+    in_flight_max: usize,
+    gates: Mutex<HashMap<SourceId, Arc<Gate>>>,
+    held: Mutex<HashMap<JobId, Held>>,
+}
+
+/// A job that a task of this process runs.
+#[derive(Debug)]
+struct Held {
+    generation: i64,
+    stop: CancellationToken,
+    cancelled: bool,
+}
+
+impl Pool {
+    pub(crate) fn new(http: Http, in_flight_max: usize) -> Self {
+        Self {
+            node: node::this_node(),
+            http,
+            bodies: Bodies::new(),
+            in_flight_max,
+            gates: Mutex::default(),
+            held: Mutex::default(),
+        }
+    }
+
+    /// Notes that a job runs here, and returns what tells it to stop.
+    pub(crate) fn hold(&self, lease: &Lease) -> CancellationToken {
+        let stop = CancellationToken::new();
+        let held = Held { generation: lease.generation, stop: stop.clone(), cancelled: false };
+        self.held().insert(lease.job, held);
+        stop
+    }
+
+    /// Notes that a job no longer runs here; false when that was known.
+    pub(crate) fn let_go(&self, job: JobId) -> bool {
+        self.held().remove(&job).is_some()
+    }
+
+    /// Says whether a person stopped the job.
+    pub(crate) fn is_cancelled(&self, job: JobId) -> bool {
+        self.held().get(&job).is_some_and(|it| it.cancelled)
+    }
+
+    /// Returns the held jobs with their fences.
+    pub(crate) fn generations(&self) -> Vec<(JobId, i64)> {
+        self.held().iter().map(|(job, it)| (*job, it.generation)).collect()
+    }
+
+    /// Tells jobs that were cancelled or lost to stop.
+    pub(crate) fn obey(&self, signals: &Signals) {
+        let mut held = self.held();
+        for job in &signals.cancelled {
+            if let Some(it) = held.get_mut(job) {
+                it.cancelled = true;
+            }
+        }
+        for job in signals.cancelled.iter().chain(&signals.lost) {
+            if let Some(it) = held.get(job) {
+                it.stop.cancel();
+            }
+        }
+    }
+
+    /// Tells all jobs to stop.
+    pub(crate) fn stop_all(&self) {
+        for it in self.held().values() {
+            it.stop.cancel();
+        }
+    }
+
+    /// Returns the gate that all jobs of a source go through, if there is one yet.
+    pub(crate) fn known_gate(&self, source: SourceId) -> Option<Arc<Gate>> {
+        self.gates().get(&source).cloned()
+    }
+
+    /// Makes the gate of a source, with what the database knows of its budgets.
+    pub(crate) fn make_gate(
+        &self,
+        source: SourceId,
+        spec: &Spec,
+        base_url: &str,
+        rows: Vec<BudgetRow>,
+    ) -> Arc<Gate> {
+        let mut gates = self.gates();
+        let gate =
+            gates.entry(source).or_insert_with(|| Arc::new(Gate::new(spec, base_url, self.in_flight_max)));
+        gate.budgets.load(rows);
+        gate.clone()
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<JobId, Held>> {
+        // Whoever held the lock only inserts, removes or sets a flag: the map is whole even after a panic.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gates(&self) -> MutexGuard<'_, HashMap<SourceId, Arc<Gate>>> {
+        // The map is only ever added to, so it is whole even after a panic.
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
