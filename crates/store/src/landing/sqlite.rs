@@ -17,9 +17,6 @@ use crate::error::StoreError;
 /// Rows per statement, largest first. Full pages of most providers have 100 records: they are one statement.
 const SIZES: [usize; 4] = [100, 32, 8, 1];
 
-/// Arguments that every row shares: the source, and when the page was asked for.
-const SHARED: usize = 2;
-
 #[derive(Debug)]
 pub(super) struct Statements(Vec<(usize, String)>);
 
@@ -36,13 +33,13 @@ fn statement(table: &Table, rows: usize) -> String {
     let upkeep =
         if tracked { ", raw, landing_hash, observed_at, first_seen, changed_at, deleted_at" } else { "" };
     let mut sql = format!("insert into {} (source_id, {}{upkeep}) values ", table.name, names.join(", "));
-    for row in 0..rows {
-        let from = SHARED + row * per_row;
-        let values: Vec<String> = (1..=per_row).map(|at| format!("${}", from + at)).collect();
-        sql += if row == 0 { "($1, " } else { ", ($1, " };
-        sql += &values.join(", ");
-        sql += if tracked { ", $2, $2, $2, null)" } else { ")" };
-    }
+    // Rows have arguments without names, which the driver binds in order; a name costs a search through all of them.
+    // What all rows share comes after them, and is named by its place: the source, and when the page was asked for.
+    let (source, at) = (rows * per_row + 1, rows * per_row + 2);
+    let values = vec!["?"; per_row].join(", ");
+    let seen = if tracked { format!(", ${at}, ${at}, ${at}, null") } else { String::new() };
+    let row = format!("(${source}, {values}{seen})");
+    sql += &vec![row.as_str(); rows].join(", ");
     sql + &super::create::on_conflict(table)
 }
 
@@ -73,9 +70,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 fn arguments(source: SourceId, observed_at: &str, records: &[&Record]) -> Result<LiteArguments, BoxError> {
     let mut arguments = LiteArguments::default();
-    arguments.reserve(SHARED + records.iter().map(|it| it.cells.len() + 2).sum::<usize>(), 0);
-    arguments.add(source.0)?;
-    arguments.add(observed_at)?;
+    arguments.reserve(2 + records.iter().map(|it| it.cells.len() + 2).sum::<usize>(), 0);
     for record in records {
         for cell in &record.cells {
             match cell {
@@ -93,5 +88,7 @@ fn arguments(source: SourceId, observed_at: &str, records: &[&Record]) -> Result
             arguments.add(hash(raw))?;
         }
     }
+    arguments.add(source.0)?;
+    arguments.add(observed_at)?;
     Ok(arguments)
 }
