@@ -27,10 +27,18 @@ pub(crate) enum Exit {
 /// Every code with its number and meaning; two is clap's, 130 the shell's word for Ctrl-C.
 static MEANINGS: &[(Exit, u8, &str)] = &[
     (Exit::Done, 0, "done; a sync completed"),
-    (Exit::Failed, 1, "failed; a sync failed or was cancelled, or a check found something that cannot be read"),
+    (
+        Exit::Failed,
+        1,
+        "failed; a sync failed or was cancelled, or a check found something that cannot be read",
+    ),
     (Exit::Usage, 2, "the command line or the configuration is wrong, or names what is not there"),
     (Exit::Partial, 3, "a sync is partial: some of its jobs failed, or wait for the provider's limit"),
-    (Exit::Refused, 4, "refused in the present state: a cooldown, a spent budget, a sync that runs, a name taken"),
+    (
+        Exit::Refused,
+        4,
+        "refused in the present state: a cooldown, a spent budget, a sync that runs, a name taken",
+    ),
     (Exit::Database, 5, "the database or the key cannot be used"),
     (Exit::Interrupted, 130, "a signal stopped it; the sync goes on with the next start"),
 ];
@@ -96,13 +104,13 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// Makes an error that ends the program with `exit`.
-    pub(crate) fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> anyhow::Error {
+    pub(crate) fn with(exit: Exit, code: &'static str, message: impl Into<String>) -> anyhow::Error {
         Self { exit, code, message: message.into() }.into()
     }
 
     /// Makes an error for a command line that cannot be followed.
     pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
-        Self::new(Exit::Usage, "usage", message)
+        Self::with(Exit::Usage, "usage", message)
     }
 }
 

@@ -107,7 +107,14 @@ impl Bars {
         Self { sync: sync.id, head, jobs: Vec::new() }
     }
 
-    fn show(&mut self, multi: &MultiProgress, about: About<'_>, sync: &SyncRow, jobs: &[JobRow], now: Timestamp) {
+    fn show(
+        &mut self,
+        multi: &MultiProgress,
+        about: About<'_>,
+        sync: &SyncRow,
+        jobs: &[JobRow],
+        now: Timestamp,
+    ) {
         let (done, total) = jobs_done(sync);
         self.head.set_length(total.max(1));
         self.head.set_position(done);
@@ -157,7 +164,9 @@ fn amounts(sync: &SyncRow) -> String {
 /// Says what a sync waits for, when it does nothing else.
 fn waiting(about: About<'_>, sync: &SyncRow, now: Timestamp) -> String {
     let until = sync.blocked_until.filter(|it| *it > now);
-    until.map_or_else(String::new, |at| format!(", waiting for {} until {}", about.title(), clock_time(at, now)))
+    until.map_or_else(String::new, |at| {
+        format!(", waiting for {} until {}", about.title(), clock_time(at, now))
+    })
 }
 
 fn job_line(job: &JobRow) -> String {

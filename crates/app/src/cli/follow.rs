@@ -56,13 +56,11 @@ pub(crate) async fn ask(
 
 /// Returns the groups of a source, or the one that was named; whether it exists is the engine's to say.
 pub(crate) fn groups<'a>(source: &SourceRow, named: Option<&'a str>) -> Vec<&'a str> {
-    match named {
-        Some(group) => vec![group],
-        None => {
-            let spec = provider_specs().find(|it| it.provider == source.provider);
-            spec.into_iter().flat_map(|it| it.groups).map(|it| it.name).collect()
-        }
+    if let Some(group) = named {
+        return vec![group];
     }
+    let spec = provider_specs().find(|it| it.provider == source.provider);
+    spec.into_iter().flat_map(|it| it.groups).map(|it| it.name).collect()
 }
 
 /// Works on syncs in this process until they closed or `stop` is cancelled, and shows how they get on.
@@ -101,7 +99,12 @@ pub(crate) async fn follow(
 }
 
 /// Shows how syncs get on until all closed, or there is enough.
-async fn watch(service: &SyncService, syncs: &[(About<'_>, SyncId)], out: &Output, enough: &CancellationToken) {
+async fn watch(
+    service: &SyncService,
+    syncs: &[(About<'_>, SyncId)],
+    out: &Output,
+    enough: &CancellationToken,
+) {
     let mut progress = Progress::new(out);
     loop {
         let began = std::time::Instant::now();

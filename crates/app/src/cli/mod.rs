@@ -43,19 +43,26 @@ pub(crate) struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
-  syncline demo                                              see it work, with nothing configured
-  syncline source add github --name acme --repo acme/api     name what to read (the token is in GITHUB_TOKEN)
-  syncline sync start --source acme --wait                   read it
-  syncline status                                            see where everything stands
-  syncline sync start --wait --json | jq .state              the same for scripts
+  syncline demo                                            see it work, with nothing configured
+  syncline source add github --name acme --repo acme/api   name what to read; export GITHUB_TOKEN
+  syncline sync start --source acme --wait                 read it
+  syncline status                                          see where everything stands
+  syncline sync start --wait --json | jq .state            the same for scripts
 
 `syncline --help` lists the settings and exit codes too; every command has a --help of its own.";
 
 /// What may be typed with every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// Where everything is kept: sqlite://FILE or postgres://USER@HOST:PORT/NAME [default: sqlite://syncline.db]
-    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
+    /// Where everything is kept
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help_heading = "Global options",
+        help = "Where everything is kept: sqlite://FILE or postgres://USER@HOST:PORT/NAME [default: \
+                sqlite://syncline.db]"
+    )]
     database: Option<String>,
     /// The configuration file [default: syncline.toml, if it is there]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
@@ -96,10 +103,22 @@ impl Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Add, list, show, check and remove sources
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  syncline source add github --name acme --repo acme/api
+  syncline source check acme
+  syncline source list --json"
+    )]
     Source(source::SourceCommand),
     /// Start, watch and cancel syncs
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  syncline sync start --wait
+  syncline sync status
+  syncline sync cancel 7"
+    )]
     Sync(sync::SyncCommand),
     /// Show where every source stands
     Status(status::StatusArgs),

@@ -90,8 +90,14 @@ pub(crate) async fn run(args: SimArgs, app: &App) -> anyhow::Result<Exit> {
         listen: args.listen,
         world: args.world.source(),
         latency: Duration::from_millis(args.latency_ms),
-        faults: args.faults.parse().map_err(|it: sim::SpecError| Failure::usage(format!("--faults: {it}")))?,
-        limits: args.limits.parse().map_err(|it: sim::SpecError| Failure::usage(format!("--limits: {it}")))?,
+        faults: args
+            .faults
+            .parse()
+            .map_err(|it: sim::SpecError| Failure::usage(format!("--faults: {it}")))?,
+        limits: args
+            .limits
+            .parse()
+            .map_err(|it: sim::SpecError| Failure::usage(format!("--limits: {it}")))?,
     };
     // Listened for before anything is printed: whoever reads the line may end us at once.
     let stop = Stop::listen(&app.out, "")?;
@@ -101,7 +107,8 @@ pub(crate) async fn run(args: SimArgs, app: &App) -> anyhow::Result<Exit> {
     for (provider, url) in &providers {
         app.out.line(format!("{provider:width$}  {url}"))?;
     }
-    let urls: Map<String, Value> = providers.into_iter().map(|(name, url)| (name.to_owned(), json!(url))).collect();
+    let urls: Map<String, Value> =
+        providers.into_iter().map(|(name, url)| (name.to_owned(), json!(url))).collect();
     app.out.json(&Value::Object(urls))?;
     stop.token().cancelled().await;
     let report = sim.report();

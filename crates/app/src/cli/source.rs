@@ -139,7 +139,8 @@ async fn show(name: &str, app: &App, service: &SyncService) -> anyhow::Result<Ex
     let syncs = service.syncs(Some(source.id), 1).await?;
     let now = service.clock().now();
     let mut value = source_json(&source);
-    value["landed"] = landed.iter().map(|(table, rows)| (table.clone(), json!(rows))).collect::<Map<_, _>>().into();
+    value["landed"] =
+        landed.iter().map(|(table, rows)| (table.clone(), json!(rows))).collect::<Map<_, _>>().into();
     value["lastSync"] = syncs.first().map_or(Value::Null, |it| view::sync_json(about(&source), it, now));
     app.out.json(&value)?;
     let last = match syncs.first() {
@@ -170,11 +171,15 @@ async fn check(name: &str, app: &App, service: &SyncService) -> anyhow::Result<E
     let mut values = Vec::new();
     let mut rows: Vec<Vec<Field>> = Vec::new();
     for it in checked {
-        let place = if it.partition.is_empty() { "everything" } else { &it.partition };
+        let place = it.partition.as_str();
         match it.finding {
             Finding::Readable { records, found } => {
                 values.push(json!({ "partition": it.partition, "readable": true, "records": records, "found": found }));
-                let says = format!("{} on the first page", view::plural(records as u64, "record"));
+                let says = format!(
+                    "{} on the first page: {}",
+                    view::plural(records as u64, "record"),
+                    view::some(&found)
+                );
                 rows.push(vec![place.into(), Field::styled(Style::Good, "✓ readable"), says.into()]);
             }
             Finding::Refused { code, detail } => {
@@ -197,7 +202,8 @@ async fn remove(args: &RemoveArgs, app: &App, service: &SyncService) -> anyhow::
     let source = service.source(&args.name).await?;
     let rows: i64 = service.landed_counts(source.id).await?.iter().map(|it| it.1).sum();
     let what = if args.purge { "and delete" } else { "and keep" };
-    let question = format!("Remove `{}` with its credential {what} {} landed rows?", source.name, count(rows));
+    let question =
+        format!("Remove `{}` with its credential {what} {} landed rows?", source.name, count(rows));
     if !args.yes {
         if !app.out.can_ask() {
             return Err(Failure::usage(format!("nobody can be asked here: say --yes. {question}")));

@@ -18,7 +18,8 @@ use crate::words::{self, About};
   syncline status
   syncline status --json | jq '.sources[] | select(.state != \"idle\")'
 
-States: new (never synced), idle, syncing, blocked (waits for the provider's limit), error (the last sync failed), off.")]
+States: new (never synced), idle, syncing, blocked (waits for the provider's limit),
+error (the last sync failed), off.")]
 pub(crate) struct StatusArgs;
 
 /// A source and group as it stands, with what was looked up for it.
@@ -124,9 +125,9 @@ impl Standing {
 
     fn fields(&self, now: Timestamp) -> Vec<Field> {
         let (state, style) = self.state(now);
-        let progress = self.progress().map_or_else(String::new, |(current, total)| {
-            format!("{}/{} jobs", count(current), count(total))
-        });
+        let progress = self
+            .progress()
+            .map_or_else(String::new, |(current, total)| format!("{}/{} jobs", count(current), count(total)));
         vec![
             Field::styled(Style::Strong, &self.status.name),
             self.group.as_str().into(),

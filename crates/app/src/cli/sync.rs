@@ -37,12 +37,15 @@ pub(crate) enum SyncCommand {
                   closes, and joins in where another process, or one that was killed, left it. Ctrl-C stops cleanly \
                   within 10 seconds: nothing is lost, and the next start goes on there.",
     after_help = "Examples:
-  syncline sync start --wait                          every source
-  syncline sync start --source acme --wait --json     one object: id, state, jobs, records, requests, errors
-  syncline sync start --source acme                   only enter it
+  syncline sync start --wait                        every source
+  syncline sync start --source acme --wait --json   for scripts: one JSON object
+  syncline sync start --source acme                 only enter it
+
+The object has id, state, jobs, records, requests and errors, and more; its times are epoch
+milliseconds. With several sources it is one object a line.
 
 Ends with 0 when the sync completed, 3 when it is partial, 1 when it failed, 4 when it was refused,
-130 when a signal stopped it; of several sources the worst counts. With --json and several sources, one object a line."
+130 when a signal stopped it; of several sources the worst counts."
 )]
 pub(crate) struct StartArgs {
     /// Which sources; may be repeated [default: all]
@@ -133,7 +136,7 @@ async fn chosen(args: &StartArgs, service: &SyncService) -> anyhow::Result<Vec<S
         let all = service.sources().await?;
         if all.is_empty() {
             let help = "there is no source yet: add one with `syncline source add`, or see `syncline demo`";
-            return Err(Failure::new(Exit::Usage, "unknown", help));
+            return Err(Failure::with(Exit::Usage, "unknown", help));
         }
         return Ok(all);
     }
@@ -157,13 +160,18 @@ async fn tell_entered(asked: &Asked, app: &App, service: &SyncService) -> anyhow
     Ok(Exit::Done)
 }
 
-fn tell_ended(asked: &Asked, row: Option<&SyncRow>, app: &App, service: &SyncService) -> anyhow::Result<Exit> {
+fn tell_ended(
+    asked: &Asked,
+    row: Option<&SyncRow>,
+    app: &App,
+    service: &SyncService,
+) -> anyhow::Result<Exit> {
     let now = service.clock().now();
     match (row, &asked.decision) {
         (Some(row), _) => {
             app.out.json(&view::sync_json(asked.about(), row, now))?;
             view::print_sync(&app.out, asked.about(), row, now)?;
-            Ok(view::exit_of(row.state))
+            Ok(view::exit_of(row))
         }
         (None, Some(decision)) => {
             app.out.json(&view::refused_json(asked.about(), &asked.group, decision, None, now))?;
@@ -231,7 +239,8 @@ async fn latest(args: &StatusArgs, app: &App, service: &SyncService) -> anyhow::
         app.out.line("no sync yet: start one with `syncline sync start --wait`")?;
         return Ok(Exit::Done);
     }
-    let header = ["sync", "source", "group", "state", "started", ">jobs", ">records", ">rows", ">requests", ">errors"];
+    let header =
+        ["sync", "source", "group", "state", "started", ">jobs", ">records", ">rows", ">requests", ">errors"];
     let rows = syncs.iter().map(|row| {
         let (mark, style) = view::mark(row.state);
         vec![
@@ -263,7 +272,8 @@ async fn cancel(args: &CancelArgs, app: &App, service: &SyncService) -> anyhow::
     let row = service.sync(sync).await?;
     app.out.json(&json!({ "id": sync, "cancelled": cancelled, "state": row.state }))?;
     if cancelled {
-        app.out.line(format!("sync {sync} is cancelled; what it read stays, and the next sync goes on there"))?;
+        app.out
+            .line(format!("sync {sync} is cancelled; what it read stays, and the next sync goes on there"))?;
         return Ok(Exit::Done);
     }
     app.out.line(format!("sync {sync} had ended already: {}", row.state))?;

@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::output::{Output, Style, ago, clock_time, count, span};
 use crate::words::{self, About};
 
-/// Places that are named with an error they share; the others are counted.
+/// Names that are shown of many; the others are counted.
 const PLACES_SHOWN: usize = 5;
 
 /// A sync as one JSON object.
@@ -45,7 +45,13 @@ pub(crate) fn sync_json(about: About<'_>, sync: &SyncRow, now: Timestamp) -> Val
 }
 
 /// A request that was refused, in the same shape; with the sync that stands in the way, where one does.
-pub(crate) fn refused_json(about: About<'_>, group: &str, decision: &Decision, active: Option<Value>, now: Timestamp) -> Value {
+pub(crate) fn refused_json(
+    about: About<'_>,
+    group: &str,
+    decision: &Decision,
+    active: Option<Value>,
+    now: Timestamp,
+) -> Value {
     let mut value = active.unwrap_or_else(|| {
         json!({
             "id": Option::<SyncId>::None, "source": about.source, "group": group, "state": "refused", "jobs": 0,
@@ -108,7 +114,12 @@ fn counts_json(jobs: &JobCounts) -> Value {
 }
 
 /// Prints a sync for people: how it ended, what it brought, what went wrong and how to mend it.
-pub(crate) fn print_sync(out: &Output, about: About<'_>, sync: &SyncRow, now: Timestamp) -> std::io::Result<()> {
+pub(crate) fn print_sync(
+    out: &Output,
+    about: About<'_>,
+    sync: &SyncRow,
+    now: Timestamp,
+) -> std::io::Result<()> {
     let paint = out.paint();
     let (mark, style) = mark(sync.state);
     let name = format!("{} · {}", sync.source_name, sync.group);
@@ -117,15 +128,16 @@ pub(crate) fn print_sync(out: &Output, about: About<'_>, sync: &SyncRow, now: Ti
     let name = paint.of(Style::Strong, name);
     out.line(format!("{state}  {name}  in {took}  {}", paint.of(Style::Quiet, format!("sync {}", sync.id))))?;
     out.line(format!(
-        "  {}, {}; {}, {}, {}",
+        "  {}, {} new or changed; {}, {}, {}",
         plural(sync.records, "record"),
-        plural(sync.rows_written, "row written").replace("row writtens", "rows written"),
+        plural(sync.rows_written, "landed row"),
         plural(sync.requests, "request"),
         plural(sync.pages, "page"),
         plural(sync.jobs.total, "job"),
     ))?;
     if let Some(at) = sync.blocked_until.filter(|it| *it > now) {
-        let text = format!("{} jobs wait for {} until {}", sync.jobs.scheduled, about.title(), clock_time(at, now));
+        let text =
+            format!("{} jobs wait for {} until {}", sync.jobs.scheduled, about.title(), clock_time(at, now));
         out.line(format!("  {}", paint.of(Style::Careful, text)))?;
     }
     print_errors(out, about, sync)
@@ -142,18 +154,21 @@ fn print_errors(out: &Output, about: About<'_>, sync: &SyncRow) -> std::io::Resu
         }
     }
     for (sentence, places) in groups {
-        let more = places.len().saturating_sub(PLACES_SHOWN);
-        let mut shown = places.into_iter().take(PLACES_SHOWN).collect::<Vec<_>>().join(", ");
-        if more > 0 {
-            shown = format!("{shown} and {more} more");
-        }
-        out.line(format!("  {} {sentence}", out.paint().of(Style::Bad, format!("{shown}:"))))?;
+        let places = out.paint().of(Style::Bad, format!("{}:", some(&places)));
+        out.line(format!("  {places} {sentence}"))?;
     }
     let told = i64::try_from(sync.errors.len()).unwrap_or(i64::MAX);
     if sync.errors_total > told {
         out.line(format!("  … and {} errors more", count(sync.errors_total - told)))?;
     }
     Ok(())
+}
+
+/// Names the first of many, and counts the others.
+pub(crate) fn some<T: AsRef<str>>(names: &[T]) -> String {
+    let shown: Vec<&str> = names.iter().take(PLACES_SHOWN).map(AsRef::as_ref).collect();
+    let more = names.len() - shown.len();
+    if more == 0 { shown.join(", ") } else { format!("{} and {} more", shown.join(", "), count(more as u64)) }
 }
 
 fn place(error: &JobError) -> String {
@@ -177,15 +192,20 @@ pub(crate) fn mark(state: SyncState) -> (&'static str, Style) {
 }
 
 /// Says how the program ends after it followed a sync.
-pub(crate) fn exit_of(state: SyncState) -> Exit {
-    match state {
+pub(crate) fn exit_of(sync: &SyncRow) -> Exit {
+    let ours = |it: &JobError| OURS.contains(&it.code.as_str());
+    match sync.state {
         SyncState::Completed => Exit::Done,
         SyncState::Partial => Exit::Partial,
+        SyncState::Failed if sync.errors.iter().any(ours) => Exit::Database,
         SyncState::Failed | SyncState::Cancelled => Exit::Failed,
         // It was left before it closed, which only a signal does.
         SyncState::Running => Exit::Interrupted,
     }
 }
+
+/// Faults of the key or the database that a job runs into; no provider has a part in them.
+const OURS: [&str; 3] = ["wrong_key", "tampered", "corrupt_state"];
 
 /// A number with its noun.
 pub(crate) fn plural(number: u64, noun: &str) -> String {
@@ -201,19 +221,12 @@ pub(crate) fn moment(at: Option<Timestamp>, now: Timestamp) -> String {
 /// What a source names, in a few words.
 pub(crate) fn options_text(options: &Value) -> String {
     let text = |value: &Value| match value {
-        Value::Array(items) => {
-            let names: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
-            match names.as_slice() {
-                [.., _] if names.len() > PLACES_SHOWN => {
-                    format!("{} and {} more", names[..PLACES_SHOWN].join(", "), names.len() - PLACES_SHOWN)
-                }
-                _ => names.join(", "),
-            }
-        }
+        Value::Array(items) => some(&items.iter().filter_map(Value::as_str).collect::<Vec<_>>()),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let given: Vec<String> = options.as_object().into_iter().flatten().map(|(_, value)| text(value)).collect();
+    let given: Vec<String> =
+        options.as_object().into_iter().flatten().map(|(_, value)| text(value)).collect();
     let given = given.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join("; ");
     if given.is_empty() { "all that the credential sees".to_owned() } else { given }
 }

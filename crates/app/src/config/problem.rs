@@ -55,7 +55,9 @@ impl Problem {
         let Origin::File { path, line } = origin else { return Self(key.to_owned()) };
         let value = value.map(|it| format!(" (value `{}`)", guarded(key, it))).unwrap_or_default();
         let known: Vec<&str> = SETTINGS.iter().filter(|it| !it.secret).map(|it| it.key).collect();
-        let hint = nearest(key, known.iter().copied()).map(|it| format!(" did you mean `{it}`?")).unwrap_or_default();
+        let hint = nearest(key, known.iter().copied())
+            .map(|it| format!(" did you mean `{it}`?"))
+            .unwrap_or_default();
         Self(format!(
             "{}, line {line}: unknown key `{key}`{value};{hint} allowed are {}",
             path.display(),
@@ -119,7 +121,7 @@ pub(crate) fn shown(value: &str) -> String {
 /// Two lines of a terminal: a value is shown to be found, not to be read.
 const VALUE_CHARS_MAX: usize = 160;
 
-/// Hides the value of what is named like a secret: somebody may have misspelt SYNCLINE_KEY.
+/// Hides the value of what is named like a secret: somebody may have misspelt `SYNCLINE_KEY`.
 fn guarded(name: &str, value: &str) -> String {
     let name = name.to_ascii_lowercase();
     let secret = ["key", "token", "secret", "password"].iter().any(|it| name.contains(it));

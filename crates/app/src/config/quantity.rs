@@ -14,8 +14,8 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let mut nanos = 0_u64;
     let mut above = u64::MAX;
     while !rest.is_empty() {
-        let (number, after) = leading(rest, |it| it.is_ascii_digit());
-        let (unit, after) = leading(after, |it| it.is_ascii_alphabetic());
+        let (number, after) = leading(rest, char::is_ascii_digit);
+        let (unit, after) = leading(after, char::is_ascii_alphabetic);
         let (_, size) = UNITS.iter().find(|(name, _)| *name == unit)?;
         if *size >= above {
             return None;
@@ -29,7 +29,7 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
 
 /// Reads a size: a whole number of KiB, MiB or GiB, or of bytes (B).
 pub(super) fn parse_bytes(text: &str) -> Option<u64> {
-    let (number, unit) = leading(text, |it| it.is_ascii_digit());
+    let (number, unit) = leading(text, char::is_ascii_digit);
     let size = match unit {
         "B" => 1,
         "KiB" => 1 << 10,

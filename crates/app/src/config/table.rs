@@ -125,7 +125,9 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting {
         allowed: TIMEOUTS,
         help: "The longest time to make a connection.",
-        ..setting("http_connect_timeout", "5s", |config, value| timeout(&mut config.http_connect_timeout, value))
+        ..setting("http_connect_timeout", "5s", |config, value| {
+            timeout(&mut config.http_connect_timeout, value)
+        })
     },
     Setting {
         allowed: TIMEOUTS,

@@ -9,7 +9,11 @@ use super::quantity::{UNITS, parse_bytes, parse_duration};
 use super::table::SETTINGS;
 use super::{Config, Layers, shown};
 
-fn load(file: Option<&str>, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Result<Config, String> {
+fn load(
+    file: Option<&str>,
+    environment: &[(&str, &str)],
+    flags: &[(&'static str, &str)],
+) -> Result<Config, String> {
     let folder = tempfile::tempdir().unwrap();
     // A named file has to be there, and the working directory of a test run is nobody's to change.
     let path = folder.path().join("syncline.toml");
@@ -28,7 +32,7 @@ fn every_default_is_allowed() {
     let config = load(None, &[], &[]).unwrap();
     assert_eq!(config.database_url, "sqlite://syncline.db");
     assert_eq!((config.workers, config.requests_in_flight), (10, 32));
-    assert_eq!(config.lease, Duration::from_secs(60));
+    assert_eq!(config.lease, Duration::from_mins(1));
     assert_eq!(config.http_body_bytes_max, 32 << 20);
     assert_eq!(config.key_file().to_str(), Some("syncline.key"));
 }
@@ -45,7 +49,8 @@ fn later_layers_win() {
 
 #[test]
 fn the_key_lies_beside_the_database() {
-    let config = load(None, &[("SYNCLINE_DATABASE_URL", "sqlite:///var/lib/syncline/a.db?mode=rw")], &[]).unwrap();
+    let config =
+        load(None, &[("SYNCLINE_DATABASE_URL", "sqlite:///var/lib/syncline/a.db?mode=rw")], &[]).unwrap();
     assert_eq!(config.key_file().to_str(), Some("/var/lib/syncline/syncline.key"));
     let config = load(None, &[("SYNCLINE_DATABASE_URL", "postgres://x@h/db")], &[]).unwrap();
     assert_eq!(config.key_file().to_str(), Some("syncline.key"));
@@ -56,7 +61,10 @@ fn the_key_lies_beside_the_database() {
 #[test]
 fn a_bad_value_is_named_with_its_place_and_what_is_allowed() {
     let cases = [
-        ("workers = 0", "syncline.toml, line 1: workers: `0` is not allowed; allowed is a whole number from 1 to 256"),
+        (
+            "workers = 0",
+            "syncline.toml, line 1: workers: `0` is not allowed; allowed is a whole number from 1 to 256",
+        ),
         ("\n\nworkers = \"many\"", "syncline.toml, line 3: workers: `many` is not allowed"),
         ("workers = [1]", "workers: `a list or table` is not allowed"),
         ("lease = 60", "lease: `60` is not allowed; allowed is a duration from 2s to 1h"),
@@ -68,7 +76,10 @@ fn a_bad_value_is_named_with_its_place_and_what_is_allowed() {
         ("database_url = \"mysql://h/db\"", "allowed is sqlite://FILE or postgres://"),
         ("database_url = \"sqlite://\"", "`sqlite://` is not allowed"),
         ("workers 3", "syncline.toml, line 1: not TOML"),
-        ("# a\nworker = 3", "syncline.toml, line 2: unknown key `worker` (value `3`); did you mean `workers`?"),
+        (
+            "# a\nworker = 3",
+            "syncline.toml, line 2: unknown key `worker` (value `3`); did you mean `workers`?",
+        ),
         ("colour = \"red\"", "unknown key `colour` (value `red`); allowed are database_url, "),
         ("key = \"s3cret\"", "line 1: key: a secret does not belong in a file"),
     ];
@@ -84,7 +95,11 @@ fn a_bad_variable_is_named_too() {
     let cases = [
         ("SYNCLINE_WORKERS", "300", "environment: SYNCLINE_WORKERS: `300` is not allowed"),
         ("SYNCLINE_WORKERS", "", "environment: SYNCLINE_WORKERS: `` is not allowed"),
-        ("SYNCLINE_WORKER", "3", "unknown variable SYNCLINE_WORKER (value `3`); did you mean SYNCLINE_WORKERS?"),
+        (
+            "SYNCLINE_WORKER",
+            "3",
+            "unknown variable SYNCLINE_WORKER (value `3`); did you mean SYNCLINE_WORKERS?",
+        ),
         ("SYNCLINE_DATABASE", "postgres://me:s3cret@h/db", "(value `postgres://me:[redacted]@h/db`)"),
         ("SYNCLINE_KEYS", "s3cret", "(value `[redacted]`)"),
         ("SYNCLINE_KEY", "", "environment: SYNCLINE_KEY: `[redacted]` is not allowed"),
@@ -156,9 +171,16 @@ fn durations_are_read_as_people_write_them() {
 
 #[test]
 fn sizes_are_read_as_people_write_them() {
-    let cases =
-        [("32MiB", Some(33_554_432)), ("1B", Some(1)), ("2KiB", Some(2048)), ("1GiB", Some(1 << 30)), ("32", None),
-         ("32MB", None), ("MiB", None), ("99999999999GiB", None)];
+    let cases = [
+        ("32MiB", Some(33_554_432)),
+        ("1B", Some(1)),
+        ("2KiB", Some(2048)),
+        ("1GiB", Some(1 << 30)),
+        ("32", None),
+        ("32MB", None),
+        ("MiB", None),
+        ("99999999999GiB", None),
+    ];
     for (text, bytes) in cases {
         assert_eq!(parse_bytes(text), bytes, "{text:?}");
     }
@@ -170,7 +192,8 @@ fn duration_text(duration: Duration) -> String {
     let mut text = String::new();
     for (unit, size) in UNITS {
         if rest / size > 0 {
-            text += &format!("{}{unit}", rest / size);
+            text.push_str(&(rest / size).to_string());
+            text.push_str(unit);
             rest %= size;
         }
     }

@@ -117,13 +117,11 @@ impl Output {
         };
         table.set_header(header.iter().map(title).collect::<Vec<_>>());
         table.add_rows(rows.into_iter().map(|row| row.into_iter().map(Cell::from).collect::<Vec<_>>()));
-        for (index, name) in header.iter().enumerate() {
-            if let Some(column) = table.column_mut(index) {
-                // Two spaces between columns, none before the first: rows begin where the text around them does.
-                column.set_padding((0, 2));
-                if name.starts_with('>') {
-                    column.set_cell_alignment(CellAlignment::Right);
-                }
+        for (index, column) in table.column_iter_mut().enumerate() {
+            // Two spaces between columns, none before the first: rows begin where the text around them does.
+            column.set_padding((0, 2));
+            if header.get(index).is_some_and(|it| it.starts_with('>')) {
+                column.set_cell_alignment(CellAlignment::Right);
             }
         }
         table
@@ -145,7 +143,8 @@ impl Output {
         if self.json {
             let _ = print(&json!({ "error": { "code": code, "message": message } }));
         } else {
-            let _ = writeln!(io::stderr(), "{}: {message}", Paint(self.colors_on_stderr).of(Style::Bad, "error"));
+            let _ =
+                writeln!(io::stderr(), "{}: {message}", Paint(self.colors_on_stderr).of(Style::Bad, "error"));
         }
     }
 }

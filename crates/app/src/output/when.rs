@@ -13,7 +13,11 @@ pub(crate) fn clock_time(at: Timestamp, now: Timestamp) -> String {
 fn clock_time_in(at: Timestamp, now: Timestamp, zone: TimeZone) -> String {
     let at = at.to_zoned(zone.clone());
     let today = now.to_zoned(zone).date();
-    if at.date() == today { at.strftime("%H:%M").to_string() } else { at.strftime("%Y-%m-%d %H:%M").to_string() }
+    if at.date() == today {
+        at.strftime("%H:%M").to_string()
+    } else {
+        at.strftime("%Y-%m-%d %H:%M").to_string()
+    }
 }
 
 /// Says how long ago something was.
@@ -74,7 +78,13 @@ mod tests {
 
     #[test]
     fn spans_have_two_figures() {
-        let cases = [(7, "7 ms"), (2345, "2.3 s"), (12_000, "12 s"), (80_000, "1 min 20 s"), (3_700_000, "1 h 1 min")];
+        let cases = [
+            (7, "7 ms"),
+            (2345, "2.3 s"),
+            (12_000, "12 s"),
+            (80_000, "1 min 20 s"),
+            (3_700_000, "1 h 1 min"),
+        ];
         for (ms, text) in cases {
             assert_eq!(span(Duration::from_millis(ms)), text);
         }

@@ -22,7 +22,10 @@ pub(super) static FAULTS: &[(&str, &str)] = &[
         "rate_limited",
         "{title} asks `{source}` to wait: the sync goes on there with the first start after the limit's reset",
     ),
-    ("server_error", "{title} has trouble of its own ({detail}): start the sync again later, it goes on there"),
+    (
+        "server_error",
+        "{title} has trouble of its own ({detail}): start the sync again later, it goes on there",
+    ),
     (
         "timeout",
         "{title} did not answer in time: check the network, or raise http_timeout, then start the sync again",
@@ -76,8 +79,14 @@ pub(super) static FAULTS: &[(&str, &str)] = &[
          nothing was overwritten",
     ),
     ("panicked", "a fault in syncline itself: look at its log, report it, and start the sync again"),
-    ("unknown_provider", "this version does not know {title}: run the version that added `{source}`, or a newer one"),
-    ("unknown_stream", "this version does not read this any more ({detail}): run the version that began the sync"),
+    (
+        "unknown_provider",
+        "this version does not know {title}: run the version that added `{source}`, or a newer one",
+    ),
+    (
+        "unknown_stream",
+        "this version does not read this any more ({detail}): run the version that began the sync",
+    ),
     (
         "crashed",
         "its worker was lost again and again without progress: look at the log of what ended it (often memory), then \

@@ -44,9 +44,11 @@ pub(crate) fn decision(about: About<'_>, decision: &Decision, now: Timestamp) ->
         Reason::Ready => "`{source}` can be synced now".to_owned(),
         Reason::Disabled => "`{source}` is switched off: it is not synced until it is switched on".to_owned(),
         Reason::NoOwner => "`{source}` belongs to nobody: remove it and add it again".to_owned(),
-        Reason::NothingToSync => "`{source}` names nothing to read: say what with `syncline source add {provider} \
+        Reason::NothingToSync => {
+            "`{source}` names nothing to read: say what with `syncline source add {provider} \
                                   --name {source} --update`, as `syncline source add {provider} --help` shows"
-            .to_owned(),
+                .to_owned()
+        }
         Reason::CooldownActive => {
             let rest = metadata.cooldown_ms.and_then(|it| u64::try_from(it).ok()).unwrap_or_default();
             let rest = span(std::time::Duration::from_millis(rest));
@@ -63,9 +65,11 @@ pub(crate) fn decision(about: About<'_>, decision: &Decision, now: Timestamp) ->
                 "{{title}} has {left} requests left for `{{source}}` and {required} are kept back: start it again {until}"
             )
         }
-        Reason::AlreadySyncing => "`{source}` is being synced already: join in with `syncline sync start --source \
+        Reason::AlreadySyncing => {
+            "`{source}` is being synced already: join in with `syncline sync start --source \
                                    {source} --wait`, or look with `syncline sync status`"
-            .to_owned(),
+                .to_owned()
+        }
     };
     about.fill(&sentence, "")
 }

@@ -46,7 +46,9 @@ fn a_sentence_names_source_provider_and_command() {
     assert!(sentence.starts_with("GitHub refuses the credential of `acme`"), "{sentence}");
     assert!(sentence.contains("syncline source add github --name acme --update --token-env"), "{sentence}");
     assert!(fault(ABOUT, "server_error", "the provider answered 502").contains("502"));
-    assert!(fault(ABOUT, "from_a_later_version", "some detail").contains("some detail (from_a_later_version)"));
+    assert!(
+        fault(ABOUT, "from_a_later_version", "some detail").contains("some detail (from_a_later_version)")
+    );
 }
 
 #[test]
@@ -63,7 +65,10 @@ fn every_decision_says_what_to_do() {
         (Reason::NoOwner, "add it again"),
         (Reason::NothingToSync, "syncline source add github --name acme --update"),
         (Reason::CooldownActive, "start it again in 12 min 0 s"),
-        (Reason::RateLimited, "GitHub has 12 requests left for `acme` and 100 are kept back: start it again after 20"),
+        (
+            Reason::RateLimited,
+            "GitHub has 12 requests left for `acme` and 100 are kept back: start it again after 20",
+        ),
         (Reason::AlreadySyncing, "syncline sync start --source acme --wait"),
     ];
     for (reason, expected) in cases {

@@ -3,4 +3,6 @@
 //! It must never reach beyond loopback, and never wait by sleeping.
 
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod tidy;

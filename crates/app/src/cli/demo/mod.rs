@@ -68,13 +68,11 @@ pub(crate) async fn run(args: DemoArgs, app: &App) -> anyhow::Result<Exit> {
     let service = app.open().await?;
     let told = tell(&args, app, &service, stop.token()).await;
     service.close().await;
-    match told? {
-        Some(exit) => Ok(exit),
-        None => {
-            app.out.note("stopped; the next `syncline demo` goes on from here");
-            Ok(Exit::Interrupted)
-        }
+    if let Some(exit) = told? {
+        return Ok(exit);
     }
+    app.out.note("stopped; the next `syncline demo` goes on from here");
+    Ok(Exit::Interrupted)
 }
 
 /// Tells the story; `None` when a signal ended it.
@@ -93,11 +91,15 @@ async fn tell(
     let (world, sim) = world::start(&args.world, latency, known.as_ref()).await?;
     let source = configure(service, &sim, known).await?;
     out.line(heading(out, "The provider"))?;
-    out.line(format!("  {}, on this machine: {}", world.words(), source.settings.base_url))?;
-    out.line(format!("  every answer takes {} ms, as over a network\n", args.latency_ms))?;
+    out.line(format!("  {}", world.words()))?;
+    let (address, ms) = (&source.settings.base_url, args.latency_ms);
+    out.line(format!("  {address}, on this machine; every answer takes {ms} ms, as over a network\n"))?;
 
     let before = service.landed_counts(source.id).await?;
-    out.line(heading(out, if commits(&before) == 0 { "First sync" } else { "What is new since the last run" }))?;
+    out.line(heading(
+        out,
+        if commits(&before) == 0 { "First sync" } else { "What is new since the last run" },
+    ))?;
     let Some(first) = sync(service, &source, out, stop).await? else { return Ok(None) };
     let landed = service.landed_counts(source.id).await?;
     tell_landed(app, &before, &landed)?;
@@ -115,11 +117,15 @@ async fn tell(
     story.tell_second(out)?;
     story.tell_next(app)?;
     out.json(&story.json(app, &queries, service))?;
-    Ok(Some(view::exit_of(story.first.state).worse(view::exit_of(story.second.state))))
+    Ok(Some(view::exit_of(&story.first).worse(view::exit_of(&story.second))))
 }
 
 /// Adds the source, or gives the one that is there the simulator's address of today.
-async fn configure(service: &SyncService, sim: &sim::Sim, known: Option<SourceRow>) -> anyhow::Result<SourceRow> {
+async fn configure(
+    service: &SyncService,
+    sim: &sim::Sim,
+    known: Option<SourceRow>,
+) -> anyhow::Result<SourceRow> {
     let (provider, url) = providers(sim).swap_remove(0);
     if known.is_some() {
         let changes = SourceChanges { base_url: Some(url), ..SourceChanges::default() };
@@ -155,8 +161,9 @@ async fn sync(
     }
     let Some(it) = asked.first() else { return Ok(None) };
     if rows.is_empty() {
-        let says = it.decision.map(|decision| crate::words::decision(it.about(), &decision, service.clock().now()));
-        return Err(Failure::new(Exit::Refused, "refused", says.unwrap_or_default()));
+        let says =
+            it.decision.map(|decision| crate::words::decision(it.about(), &decision, service.clock().now()));
+        return Err(Failure::with(Exit::Refused, "refused", says.unwrap_or_default()));
     }
     let row = rows.swap_remove(0);
     view::print_sync(out, it.about(), &row, service.clock().now())?;
@@ -172,15 +179,24 @@ fn heading(out: &Output, text: &str) -> String {
 }
 
 fn tell_landed(app: &App, before: &[(String, i64)], landed: &[(String, i64)]) -> std::io::Result<()> {
-    let place = app.config.sqlite_file().map_or_else(|| shown(&app.config.database_url), |it| it.display().to_string());
+    let place = app
+        .config
+        .sqlite_file()
+        .map_or_else(|| shown(&app.config.database_url), |it| it.display().to_string());
     app.out.line("")?;
     app.out.line(heading(&app.out, &format!("What landed, in {place}")))?;
     let rows = landed.iter().map(|(table, rows)| {
         let new = rows - before.iter().find(|it| it.0 == *table).map_or(0, |it| it.1);
-        let new = if new == 0 { Field::from("") } else { Field::styled(Style::Good, format!("{new:+}")) };
-        vec![Field::from(""), Field::styled(Style::Name, table), count(*rows).into(), new]
+        let new = match new {
+            0 => Field::from(""),
+            1.. => Field::styled(Style::Good, format!("+{}", count(new))),
+            _ => Field::styled(Style::Careful, count(new)),
+        };
+        vec![Field::styled(Style::Name, table), count(*rows).into(), new]
     });
-    app.out.line(app.out.table(&["", "table", ">rows", ">new"], rows).trim_fmt())?;
+    for line in app.out.table(&["table", ">rows", ">new"], rows).lines() {
+        app.out.line(format!("  {}", line.trim_end()))?;
+    }
     app.out.line("")
 }
 
@@ -192,11 +208,10 @@ async fn tell_queries(app: &App, queries: &[Query]) -> std::io::Result<()> {
     out.line(heading(out, "Three queries worth running"))?;
     for query in queries {
         out.line(format!("\n  {}", out.paint().of(Style::Quiet, format!("-- {}", query.title))))?;
-        out.line(format!("  {} {}", out.paint().of(Style::Quiet, "$"), query.command))?;
-        if let Some(answer) = query.answer(&app.config).await {
-            for line in answer.lines() {
-                out.line(format!("  {line}"))?;
-            }
+        out.line(format!("  {} {}", out.paint().of(Style::Quiet, "$"), query.command.replace('\n', "\n  ")))?;
+        let answer = query.answer(&app.config).await;
+        for line in answer.as_deref().unwrap_or_default().lines() {
+            out.line(format!("  {line}"))?;
         }
     }
     out.line("")

@@ -26,34 +26,36 @@ pub(super) struct Query {
 /// Returns the demo's queries, in the words of the configured database.
 pub(super) fn all(config: &Config, source: SourceId) -> Vec<Query> {
     let lite = config.sqlite_file().is_some();
-    // The first line of a message: the two databases spell it differently.
-    let line = if lite { "substr(message, 1, instr(message || char(10), char(10)) - 1)" } else { "split_part(message, chr(10), 1)" };
+    // A message of several lines would break the answer's table.
+    let newline = if lite { "char(10)" } else { "chr(10)" };
     let queries = [
         (
             "the latest commits, with the Jira keys of their first lines",
             format!(
-                "select substr(sha, 1, 8) as sha, author_name, jira_key, substr({line}, 1, 44) as message from commits \
-                 where source_id = {source} order by committed_at desc limit 5"
+                "select substr(sha, 1, 8) as sha, author_name, jira_key,
+    replace(substr(message, 1, 44), {newline}, ' ') as message
+  from commits where source_id = {source} order by committed_at desc limit 5"
             ),
         ),
         (
             "who wrote how much, and since when",
             format!(
-                "select author_name, count(*) as commits, min(authored_at) as since from commits where source_id = \
-                 {source} group by author_name order by commits desc limit 5"
+                "select author_name, count(*) as commits, min(authored_at) as since
+  from commits where source_id = {source} group by author_name order by commits desc limit 5"
             ),
         ),
         (
             "how much each branch reaches",
             format!(
-                "select repository_id, branch, count(*) as commits from commit_branches where source_id = {source} \
-                 group by repository_id, branch order by commits desc limit 5"
+                "select repository_id, branch, count(*) as commits
+  from commit_branches where source_id = {source} group by repository_id, branch order by commits desc limit 5"
             ),
         ),
     ];
     let database = match config.sqlite_file() {
         Some(file) => format!("sqlite3 -box {}", quoted(&file.to_string_lossy())),
-        None => format!("psql {} -c", quoted(&shown(&config.database_url))),
+        // psql asks for the password itself.
+        None => format!("psql {} -c", quoted(&shown(&config.database_url).replace(":[redacted]", ""))),
     };
     queries
         .into_iter()
@@ -88,7 +90,16 @@ impl Query {
         // In the arguments it would be seen by everybody on this machine.
         url.set_password(None).ok()?;
         let mut program = Command::new("psql");
-        program.args(["--no-psqlrc", "--no-password", "-P", "border=2", "-P", "linestyle=unicode", "-P", "footer=off"]);
+        program.args([
+            "--no-psqlrc",
+            "--no-password",
+            "-P",
+            "border=2",
+            "-P",
+            "linestyle=unicode",
+            "-P",
+            "footer=off",
+        ]);
         program.arg("-c").arg(&self.sql).arg(url.as_str());
         if let Some(password) = password {
             program.env("PGPASSWORD", password);
@@ -117,7 +128,11 @@ fn decoded(text: &str) -> String {
 /// Quotes a word for a shell where it needs to be.
 fn quoted(word: &str) -> String {
     let plain = |it: char| it.is_ascii_alphanumeric() || "-_./:@".contains(it);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]

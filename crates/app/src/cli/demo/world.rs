@@ -24,10 +24,16 @@ impl World {
     /// Says what it is.
     pub(super) fn words(&self) -> String {
         match &self.0 {
-            WorldSource::Git(path) if path == Path::new(".") => "the git history that this folder is in".to_owned(),
+            WorldSource::Git(path) if path == Path::new(".") => {
+                "the git history that this folder is in".to_owned()
+            }
             WorldSource::Git(path) => format!("the git history of {}", path.display()),
             WorldSource::Seeded { repos, commits, .. } => {
-                format!("a made-up history of {} repositories with {} commits each", count(*repos as u64), count(*commits as u64))
+                format!(
+                    "a made-up history of {} repositories with {} commits each",
+                    count(*repos as u64),
+                    count(*commits as u64)
+                )
             }
         }
     }
@@ -36,7 +42,9 @@ impl World {
     pub(super) fn json(&self) -> Value {
         match &self.0 {
             WorldSource::Git(path) => json!({ "git": path }),
-            WorldSource::Seeded { seed, repos, commits } => json!({ "seed": seed, "repos": repos, "commits": commits }),
+            WorldSource::Seeded { seed, repos, commits } => {
+                json!({ "seed": seed, "repos": repos, "commits": commits })
+            }
         }
     }
 }
@@ -47,7 +55,7 @@ pub(super) fn must_be_ours(known: &SourceRow) -> anyhow::Result<()> {
         return Ok(());
     }
     let says = format!("there is a source `{}` of your own here; run the demo in another folder", known.name);
-    Err(Failure::new(Exit::Refused, "conflict", says))
+    Err(Failure::with(Exit::Refused, "conflict", says))
 }
 
 /// Starts the simulator, at the address of the last run if it is free: what was unchanged then is then known now.

@@ -38,11 +38,12 @@ impl FromArgMatches for AddArgs {
         let mut options = Map::new();
         for setting in spec.settings {
             let values: Vec<String> = given.get_many(setting.name).into_iter().flatten().cloned().collect();
-            match values.as_slice() {
-                [] => {}
-                [value] if !is_list(setting.name) => drop(options.insert(setting.name.to_owned(), json!(value))),
-                values => drop(options.insert(setting.name.to_owned(), json!(values))),
-            }
+            let value = match values.as_slice() {
+                [] => continue,
+                [value] if !is_list(setting.name) => json!(value),
+                values => json!(values),
+            };
+            options.insert(setting.name.to_owned(), value);
         }
         Ok(Self {
             spec,
@@ -97,7 +98,9 @@ The credential is read from the environment and sealed before it is stored; it i
         .arg(text(
             "token-env",
             "VARIABLE",
-            format!("The environment variable that holds the credential [default: {token_env}, if it is set]"),
+            format!(
+                "The environment variable that holds the credential [default: {token_env}, if it is set]"
+            ),
         ))
         .arg(
             Arg::new("update")
@@ -106,7 +109,8 @@ The credential is read from the environment and sealed before it is stored; it i
                 .help("Change a source that is there; what is not said stays as it is"),
         );
     spec.settings.iter().fold(command, |command, setting| {
-        let arg = Arg::new(setting.name).long(flag(setting.name)).help(setting.help).action(ArgAction::Append);
+        let arg =
+            Arg::new(setting.name).long(flag(setting.name)).help(setting.help).action(ArgAction::Append);
         let arg = if is_list(setting.name) { arg.num_args(1..).alias(setting.name) } else { arg.num_args(1) };
         command.arg(arg.value_name("VALUE"))
     })
@@ -132,10 +136,13 @@ impl AddArgs {
         };
         if let Some(variable) = variable {
             // Files and clipboards end in a newline; no credential does.
-            let token = config::variable(&variable).map(|it| it.trim().to_owned()).filter(|it| !it.is_empty());
+            let token =
+                config::variable(&variable).map(|it| it.trim().to_owned()).filter(|it| !it.is_empty());
             self.token = token.map(|it| (Secret::from(it), variable.clone()));
             if named && self.token.is_none() {
-                let says = format!("--token-env: the variable {variable} is unset or empty; export it, and try again");
+                let says = format!(
+                    "--token-env: the variable {variable} is unset or empty; export it, and try again"
+                );
                 return Err(Failure::usage(says));
             }
         }
@@ -186,7 +193,8 @@ pub(super) async fn run(args: AddArgs, app: &App, service: &SyncService) -> anyh
     let paint = app.out.paint();
     let name = paint.of(Style::Strong, &source.name);
     let (title, address) = (spec.title, &source.settings.base_url);
-    app.out.line(format!("{} {word} {name}: {title} at {address}, {credential}", paint.of(Style::Good, "✓")))?;
+    app.out
+        .line(format!("{} {word} {name}: {title} at {address}, {credential}", paint.of(Style::Good, "✓")))?;
     if !source.has_secret {
         app.out.note(format!(
             "without a credential {title} answers few requests, 60 an hour or so: export {}, and say --update",

@@ -1,0 +1,67 @@
+//! `syncline demo` in an empty folder, and again.
+
+use std::process::Command;
+
+use super::sandbox::Sandbox;
+
+#[tokio::test]
+async fn the_demo_works_in_an_empty_folder_and_again() {
+    let sandbox = Sandbox::new();
+    let said = sandbox.ends(0, "demo --latency-ms 0").await;
+    assert!(sandbox.path("syncline.db").exists());
+    for expected in [
+        "a made-up history of 3 repositories with 200 commits each",
+        "What landed, in syncline.db",
+        "commit_parents",
+        "Three queries worth running",
+        "from commit_branches",
+        "jira_key",
+        "Second sync, with nothing new",
+        "4 requests, 4 of them answered 304 (unchanged), 0 rows written",
+    ] {
+        assert!(said.stdout.contains(expected), "{expected:?} is missing in:\n{}", said.stdout);
+    }
+    let again = sandbox.ends(0, "demo --latency-ms 0").await;
+    assert!(again.stdout.contains("What is new since the last run"), "{}", again.stdout);
+    let again = sandbox.ends(0, "demo --latency-ms 0 --json").await.json();
+    assert_eq!(again["landed"], again["landedBefore"]);
+    assert_eq!(again["landed"]["commits"], 600);
+    assert_eq!(
+        (&again["first"]["state"], &again["second"]["state"]),
+        (&"completed".into(), &"completed".into())
+    );
+    assert_eq!(again["second"]["requests"], again["second"]["notModified"]);
+    assert_eq!(again["rulesBroken"], 0);
+    assert_eq!(again["queries"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn the_demo_reads_the_history_it_stands_in() {
+    let sandbox = Sandbox::new();
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.arg("-C").arg(sandbox.path("")).args(["-c", "user.name=A", "-c", "user.email=a@example.com"]);
+        assert!(command.args(arguments).output().unwrap().status.success(), "{arguments:?}");
+    };
+    git(&["init", "--initial-branch=main"]);
+    let empty = sandbox.ends(0, "demo --latency-ms 0 --json --database sqlite://other.db").await.json();
+    assert_eq!(empty["world"]["seed"], 1, "a repository without commits is no history");
+    git(&["commit", "--allow-empty", "--message=ABC-1 begin"]);
+    git(&["commit", "--allow-empty", "--message=go on"]);
+    git(&["branch", "side"]);
+    let first = sandbox.ends(0, "demo --latency-ms 0 --json").await.json();
+    assert_eq!(first["world"]["git"], ".");
+    assert_eq!((&first["landed"]["commits"], &first["landed"]["branches"]), (&2.into(), &2.into()));
+    git(&["commit", "--allow-empty", "--message=and on"]);
+    let next = sandbox.ends(0, "demo --latency-ms 0 --json").await.json();
+    assert_eq!((&next["landedBefore"]["commits"], &next["landed"]["commits"]), (&2.into(), &3.into()));
+}
+
+#[tokio::test]
+async fn the_demo_leaves_a_source_of_somebody_alone() {
+    let sandbox = Sandbox::new();
+    sandbox.ends(0, "source add github --name demo --repo acme/api").await;
+    let said = sandbox.ends(4, "demo --json").await.json();
+    assert!(said["error"]["message"].as_str().unwrap().contains("another folder"), "{said}");
+    assert_eq!(sandbox.ends(0, "source show demo --json").await.json()["baseUrl"], "https://api.github.com");
+}

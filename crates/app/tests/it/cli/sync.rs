@@ -1,0 +1,169 @@
+//! Syncs: what they print for scripts, what they end with, and that a second one costs next to nothing.
+
+use serde_json::Value;
+
+use super::sandbox::{Sandbox, TOKEN, simulate, world};
+
+fn number(value: &Value, name: &str) -> u64 {
+    value[name].as_u64().unwrap_or_else(|| panic!("{name} is no number: {value}"))
+}
+
+#[tokio::test]
+async fn a_sync_is_one_object_and_a_second_one_is_all_304() {
+    let sim = simulate(world()).await;
+    let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
+    sandbox.add(&sim, "").await;
+    let first = sandbox.ends(0, "sync start --source acme --wait --json").await.json();
+    assert_eq!(first["state"], "completed");
+    assert!(number(&first, "id") > 0 && number(&first, "jobs") == 7, "{first}");
+    assert!(number(&first, "records") > 120, "three repositories of forty commits: {first}");
+    assert_eq!(number(&first, "requests"), sim.report().requests);
+    assert_eq!(first["errors"], serde_json::json!([]));
+    assert_eq!(number(&first["jobsByState"], "completed"), 7);
+    assert!(first["closedAt"].as_i64() >= first["startedAt"].as_i64());
+    let landed = sandbox.ends(0, "source show acme --json").await.json()["landed"].clone();
+    let truth = sim.world().truth().unwrap();
+    let commits: usize = truth.repositories.values().map(|it| it.shas.len()).sum();
+    assert_eq!(landed["commits"], commits);
+
+    sim.reset_report();
+    let second = sandbox.ends(0, "sync start --source acme --wait --json").await.json();
+    let report = sim.report();
+    assert_eq!(second["state"], "completed");
+    assert_eq!((number(&second, "records"), number(&second, "rowsWritten")), (0, 0), "{second}");
+    // One for the list of repositories, and one for each one's branches.
+    assert_eq!((report.requests, report.not_modified), (4, 4), "{report:?}");
+    assert!(report.violations.is_empty());
+    assert_eq!(sandbox.ends(0, "source show acme --json").await.json()["landed"], landed);
+}
+
+#[tokio::test]
+async fn without_waiting_a_sync_is_only_entered() {
+    let sim = simulate(world()).await;
+    let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
+    sandbox.add(&sim, "--repo acme/repo-1").await;
+    let entered = sandbox.ends(0, "sync start --source acme --json").await.json();
+    assert_eq!((&entered["state"], &entered["jobs"]), (&"running".into(), &1.into()));
+    assert_eq!(sim.report().requests, 0);
+    let status = sandbox.ends(0, "status --json").await.json();
+    assert_eq!(
+        (&status["sources"][0]["state"], &status["sources"][0]["canSyncNow"]),
+        (&"syncing".into(), &false.into())
+    );
+
+    let refused = sandbox.ends(4, "sync start --source acme --json").await.json();
+    assert_eq!(refused["decision"]["reason"], "already_syncing");
+    assert!(refused["message"].as_str().unwrap().contains("--wait"), "{refused}");
+    let text = sandbox.ends(4, "sync start --source acme").await.stdout;
+    assert!(text.contains("refused: `acme` is being synced already"), "{text}");
+
+    let joined = sandbox.ends(0, "sync start --source acme --wait --json").await.json();
+    assert_eq!((&joined["id"], &joined["state"]), (&entered["id"], &"completed".into()));
+    let status = sandbox.ends(0, "status --json").await.json();
+    assert_eq!(
+        (&status["sources"][0]["state"], &status["sources"][0]["canSyncNow"]),
+        (&"idle".into(), &true.into())
+    );
+}
+
+#[tokio::test]
+async fn a_sync_can_be_cancelled_once() {
+    let sim = simulate(world()).await;
+    let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
+    sandbox.add(&sim, "").await;
+    let id = number(&sandbox.ends(0, "sync start --json").await.json(), "id");
+    let cancelled = sandbox.ends(0, &format!("sync cancel {id} --json")).await.json();
+    assert_eq!((&cancelled["cancelled"], &cancelled["state"]), (&true.into(), &"cancelled".into()));
+    assert!(sandbox.ends(4, &format!("sync cancel {id}")).await.stdout.contains("had ended already"));
+    assert_eq!(sandbox.ends(2, "sync cancel 99 --json").await.json()["error"]["code"], "unknown");
+    sandbox.ends(0, "sync start --wait").await;
+}
+
+#[tokio::test]
+async fn a_failed_sync_says_why_and_what_to_do() {
+    let mut options = world();
+    options.faults = "denied=acme/repo-2".parse().unwrap();
+    let sim = simulate(options).await;
+    let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
+    sandbox.add(&sim, "--repo acme/repo-1 acme/repo-2").await;
+    let partial = sandbox.ends(3, "sync start --wait --json").await.json();
+    assert_eq!(partial["state"], "partial");
+    assert_eq!(partial["errors"][0]["code"], "denied");
+    assert!(
+        partial["errors"][0]["message"].as_str().unwrap().contains("syncline source add github"),
+        "{partial}"
+    );
+    let status = sandbox.ends(0, "status --json").await.json();
+    assert_eq!(status["sources"][0]["state"], "idle", "a partial sync is idle with its error: {status}");
+    assert_eq!(status["sources"][0]["lastSyncError"]["code"], "denied");
+
+    sandbox.ends(0, "source add github --name acme --update --repo acme/no-such").await;
+    let failed = sandbox.ends(1, "sync start --wait").await;
+    assert!(
+        failed.stdout.contains("✗ failed") && failed.stdout.contains("check the spelling"),
+        "{}",
+        failed.stdout
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_key_loses_nothing() {
+    let sim = simulate(world()).await;
+    let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
+    sandbox.add(&sim, "").await;
+    let sandbox = sandbox.set("SYNCLINE_KEY", &"ab".repeat(32));
+    let said = sandbox.ends(5, "sync start --wait --json").await.json();
+    assert_eq!(said["errors"][0]["code"], "wrong_key", "{said}");
+    let message = said["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("SYNCLINE_KEY") && message.contains("--update"), "{message}");
+    assert_eq!(sim.report().requests, 0, "nothing is asked without the credential");
+    let said = sandbox.ends(5, "source check acme --json").await.json();
+    assert_eq!(said["error"]["code"], "database");
+    // The old key is back: it goes on as if nothing had been.
+    let key = std::fs::read_to_string(sandbox.path("syncline.key")).unwrap();
+    let sandbox = sandbox.set("SYNCLINE_KEY", key.trim());
+    assert_eq!(sandbox.ends(0, "sync start --wait --json").await.json()["state"], "completed");
+}
+
+#[tokio::test]
+async fn a_sync_is_shown_with_its_jobs() {
+    let sim = simulate(world()).await;
+    let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
+    assert!(sandbox.ends(0, "sync status").await.stdout.contains("no sync yet"));
+    assert!(sandbox.ends(2, "sync start --wait").await.stderr.contains("there is no source yet"));
+    sandbox.add(&sim, "").await;
+    let id = number(&sandbox.ends(0, "sync start --wait --json").await.json(), "id");
+    let shown = sandbox.ends(0, &format!("sync status {id} --json")).await.json();
+    let jobs = shown["jobList"].as_array().unwrap();
+    assert_eq!(jobs.len(), 7);
+    assert!(jobs.iter().any(|it| it["stream"] == "commits" && it["title"] == "acme/repo-3"), "{shown}");
+    let job = number(&jobs[6], "id");
+    assert_eq!(
+        sandbox.ends(0, &format!("sync status --job-id {job} --json")).await.json()["id"],
+        shown["id"]
+    );
+    let table = sandbox.ends(0, &format!("sync status {id}")).await.stdout;
+    assert!(table.contains("✓ completed") && table.contains("acme/repo-3"), "{table}");
+    let latest = sandbox.ends(0, "sync status --source acme").await.stdout;
+    assert!(latest.contains("acme") && latest.contains("completed"), "{latest}");
+    assert_eq!(sandbox.ends(2, "sync status 99 --json").await.json()["error"]["code"], "unknown");
+}
+
+#[tokio::test]
+async fn several_sources_are_an_object_each() {
+    let sim = simulate(world()).await;
+    let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
+    sandbox.add(&sim, "--repo acme/repo-1").await;
+    let add = format!("source add github --name other --base-url {} --repo acme/no-such", sim.github_url());
+    sandbox.ends(0, &add).await;
+    // The worst of them decides how the program ends.
+    let said = sandbox.ends(1, "sync start --wait --json").await;
+    let states: Vec<(Value, Value)> = said
+        .stdout
+        .lines()
+        .map(|it| serde_json::from_str::<Value>(it).unwrap())
+        .map(|it| (it["source"].clone(), it["state"].clone()))
+        .collect();
+    assert_eq!(states, [("acme".into(), "completed".into()), ("other".into(), "failed".into())]);
+    sandbox.ends(0, "sync start --source acme --wait").await;
+}
