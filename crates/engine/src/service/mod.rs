@@ -159,14 +159,17 @@ impl SyncService {
     pub async fn open(options: Options) -> Result<Self, Error> {
         let specs: Vec<&'static Spec> = provider_specs().collect();
         let clock = options.clock.clone();
+        #[cfg(debug_assertions)]
+        let kill_at = options.kill_at;
+        #[cfg(not(debug_assertions))]
+        let kill_at = None;
         let store = Store::open(
             store::Options {
                 url: options.database_url.clone(),
                 // 16 MiB: the pages of an index over a million commits that one page's rows touch.
                 cache_kib: 16 << 10,
                 max_page_count: options.max_page_count,
-                #[cfg(debug_assertions)]
-                kill_at: options.kill_at,
+                kill_at,
             },
             &specs,
         )
