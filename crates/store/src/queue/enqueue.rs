@@ -167,6 +167,9 @@ pub(crate) async fn jobs_of(
 }
 
 /// Makes a job for each partition that is to be read and has no active one.
+///
+/// Also in a sync that closed as partial: a job of it that was blocked and went on finds work like any other. Never in
+/// one that a person stopped: its last pages may still find some.
 async fn insert_jobs(
     conn: &mut Conn,
     sync: SyncId,
@@ -195,7 +198,9 @@ async fn insert_jobs(
          select sync.id, sync.source_id, sync.stream_group, partition.stream, partition.key, 'forward', $3, $4, $5,
              0, 0, 0, false, false, 0, 0, 0, 0, $5
          from syncs as sync join partitions as partition on partition.source_id = sync.source_id
-         where sync.id = $1 and sync.state = 'running' and partition.stream = $2 and partition.active
+         where sync.id = $1 and sync.state in ('running', 'partial') and partition.stream = $2 and partition.active
+             and not exists (select 1 from jobs as stopped where stopped.sync_id = sync.id
+                 and stopped.cancel_requested)
              and (partition.valid or partition.invalid_at <= $5 - $6 or sync.trigger = 'manual') {due} {among}
          order by partition.key
          on conflict do nothing",
