@@ -74,7 +74,7 @@ impl SecretError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::WrongKey { .. } => "wrong_key",
-            Self::Tampered => "tampered_credential",
+            Self::Tampered => "tampered",
         }
     }
 }
