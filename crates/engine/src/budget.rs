@@ -114,10 +114,10 @@ impl Bucket {
             return Some(until);
         }
         let (limit, remaining, resets_at) = (self.limit?, self.remaining?, self.resets_at?);
-        // A request is worth its place above the floor; scheduled syncs are held back further before they begin.
+        // A budget at its floor lets a sync begin, so it lets a request go too; below it, both wait for the reset.
         let floor = Thresholds::default().required(Trigger::Manual, limit);
         let free = remaining.saturating_sub(self.under_way);
-        (resets_at > now && free <= floor).then(|| policy::reset(Some(resets_at), now))
+        (resets_at > now && free < floor).then(|| policy::reset(Some(resets_at), now))
     }
 
     fn note(&mut self, meter: &Meter, now: Timestamp) {
@@ -208,11 +208,11 @@ mod tests {
     #[test]
     fn a_budget_at_its_floor_waits_for_its_reset_and_is_then_full() {
         let budgets = Budgets::default();
-        note(&budgets, counted(101, at(600)), NOW);
+        note(&budgets, counted(100, at(600)), NOW);
         let grant = budgets.admit("core", NOW).unwrap();
-        // The one under way may cost the last request above the floor of 100.
+        // The one under way may cost the last request that the floor of 100 allows.
         assert_eq!(spent_until(&budgets, NOW), Some(at(600)));
-        budgets.finish(&grant, &[counted(101, at(600))], NOW);
+        budgets.finish(&grant, &[counted(100, at(600))], NOW);
         assert_eq!(spent_until(&budgets, NOW), None);
         assert_eq!(spent_until(&budgets, at(600)), None);
     }
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn late_answers_of_a_window_do_not_raise_its_count() {
         let budgets = Budgets::default();
-        note(&budgets, counted(100, at(600)), NOW);
+        note(&budgets, counted(99, at(600)), NOW);
         note(&budgets, counted(4000, at(601)), NOW);
         assert_eq!(spent_until(&budgets, NOW), Some(at(600)));
         note(&budgets, counted(4999, at(4200)), at(600));
