@@ -144,7 +144,8 @@ impl Standing {
         if let Some(at) = status.blocked_until.filter(|it| *it > now) {
             notes.push(format!("waits for {} until {}", self.about().title(), clock_time(at, now)));
         }
-        if let Some(error) = &status.last_error {
+        let waits = !notes.is_empty();
+        if let Some(error) = status.last_error.as_ref().filter(|it| !waits || it.code != view::WAITING) {
             let sentence = words::fault(self.about(), &error.code, &error.detail);
             notes.push(format!("{} of {} failed: {sentence}", count(error.count), count(error.of)));
         }

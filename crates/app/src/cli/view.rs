@@ -18,6 +18,9 @@ use crate::words::{self, About};
 /// Names that are shown of many; the others are counted.
 const PLACES_SHOWN: usize = 5;
 
+/// The fault of a job that waits for the provider's limit; nothing is wrong with it.
+pub(crate) const WAITING: &str = "rate_limited";
+
 /// A sync as one JSON object.
 pub(crate) fn sync_json(about: About<'_>, sync: &SyncRow, now: Timestamp) -> Value {
     let mut value = json!({
@@ -146,7 +149,8 @@ pub(crate) fn print_sync(
 /// Prints what went wrong, each sentence once with the places that share it.
 fn print_errors(out: &Output, about: About<'_>, sync: &SyncRow) -> std::io::Result<()> {
     let mut groups: Vec<(String, Vec<String>)> = Vec::new();
-    for error in &sync.errors {
+    // What only waits was told already: it goes on by itself.
+    for error in sync.errors.iter().filter(|it| it.at.is_some() || it.code != WAITING) {
         let sentence = words::fault(about, &error.code, &error.detail);
         match groups.iter_mut().find(|it| it.0 == sentence) {
             Some((_, places)) => places.push(place(error)),

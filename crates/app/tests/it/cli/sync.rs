@@ -167,3 +167,26 @@ async fn several_sources_are_an_object_each() {
     assert_eq!(states, [("acme".into(), "completed".into()), ("other".into(), "failed".into())]);
     sandbox.ends(0, "sync start --source acme --wait").await;
 }
+
+#[tokio::test]
+async fn a_sync_that_meets_the_limit_says_when_it_goes_on() {
+    let mut options = world();
+    // Too few for the three repositories, and an hour until there are more.
+    options.limits = "primary=5,window=3600".parse().unwrap();
+    let sim = simulate(options).await;
+    let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
+    sandbox.add(&sim, "").await;
+    let said = sandbox.ends(3, "sync start --wait").await;
+    assert!(
+        said.stdout.contains("! partial") && said.stdout.contains("wait for GitHub until"),
+        "{}",
+        said.stdout
+    );
+    assert!(!said.stdout.contains("asks `acme` to wait"), "waiting is no error: {}", said.stdout);
+    let shown = sandbox.ends(0, "sync status 1 --json").await.json();
+    assert!(number(&shown["jobsByState"], "scheduled") > 0, "{shown}");
+    assert!(number(&shown, "blockedUntil") > number(&shown, "closedAt"), "{shown}");
+    let status = sandbox.ends(0, "status").await.stdout;
+    assert!(status.contains("blocked") && status.contains("waits for GitHub until"), "{status}");
+    assert!(sim.report().requests <= 5 && sim.report().violations.is_empty(), "{:?}", sim.report());
+}
