@@ -64,31 +64,31 @@ pub(crate) fn columns_of(conn: &Conn) -> &'static str {
 }
 
 /// Replaces what PostgreSQL cannot store in a text.
-pub(crate) fn without_nul(text: &str) -> std::borrow::Cow<'_, str> {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
+pub(crate) fn without_nul(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 
 /// Replaces what PostgreSQL's `jsonb` cannot store in a JSON text: NUL, as it is or escaped.
-pub(crate) fn json_without_nul(text: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn json_without_nul(text: String) -> String {
     let text = without_nul(text);
     if !text.contains("\\u0000") {
         return text;
     }
     let mut clean = String::with_capacity(text.len());
-    let mut rest = &*text;
+    let mut rest = text.as_str();
     while let Some(at) = rest.find('\\') {
         let (before, escape) = rest.split_at(at);
         clean += before;
-        // What follows a backslash belongs to it, also another backslash.
-        let after = escape.char_indices().nth(2).map_or(escape.len(), |it| it.0);
         if let Some(later) = escape.strip_prefix("\\u0000") {
             clean.push('\u{fffd}');
             rest = later;
         } else {
-            let (kept, later) = escape.split_at(after);
+            // What follows a backslash belongs to it, also another backslash.
+            let end = escape.char_indices().nth(2).map_or(escape.len(), |it| it.0);
+            let (kept, later) = escape.split_at(end);
             clean += kept;
             rest = later;
         }
     }
-    (clean + rest).into()
+    clean + rest
 }

@@ -221,9 +221,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Progress, StoreError> {
         let found = !commit.page.partitions.is_empty() || !commit.page.wanted.is_empty();
-        let bytes = commit.page.records.iter().filter_map(|it| it.raw.as_ref().map(bytes::Bytes::len)).sum();
-        let input = (Arc::clone(&self.inner.layouts), lease.clone(), commit, now);
-        let progress = write!(self, input, bytes, commit::page)?;
+        let ready = commit::ready(&self.inner.layouts, self.is_sqlite(), lease, commit)?;
+        let bytes = ready.bytes;
+        let progress = write!(self, (ready, now), bytes, commit::page)?;
         if found {
             self.woke();
         }

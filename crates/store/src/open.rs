@@ -24,6 +24,10 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[(
     include_str!("../migrations/postgres/0001_initial.sql"),
 )];
 
+/// How long the server keeps the locks of a transaction in which nothing is said. Ours say something at once, so one
+/// that is silent for ten seconds is of a process or machine that stands still, and others wait for its jobs.
+const IDLE_IN_TRANSACTION_MS: &str = "10000";
+
 /// How long a writer of another process may hold the file: many groups of ours.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -38,6 +42,10 @@ const READER_CACHE_KIB: u32 = 1024;
 
 /// The size that the write-ahead log shrinks back to after a burst.
 const WAL_BYTES: u32 = 16 * 1024 * 1024;
+
+/// How long the log grows before it is moved into the file. The inner pages of indexes are written by every commit:
+/// the longer the log, the fewer times each is moved. As many pages as the log is let keep.
+const WAL_PAGES: u32 = 4096;
 
 /// Where the database is, and how it is used.
 #[derive(Clone, Debug)]
@@ -96,9 +104,12 @@ async fn open_sqlite(options: &Options, tables: &[&'static Table]) -> Result<Db,
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
-        .pragma("journal_size_limit", WAL_BYTES.to_string());
+        .pragma("journal_size_limit", WAL_BYTES.to_string())
+        .pragma("wal_autocheckpoint", WAL_PAGES.to_string());
     let path = base.get_filename().display().to_string();
-    let mut writing = base.clone().pragma("cache_size", format!("-{}", options.cache_kib));
+    // Savepoints keep what they may have to undo in memory: a page's worth is bounded, a temporary file is slow.
+    let mut writing =
+        base.clone().pragma("cache_size", format!("-{}", options.cache_kib)).pragma("temp_store", "memory");
     if let Some(pages) = options.max_page_count {
         writing = writing.pragma("max_page_count", pages.to_string());
     }
@@ -150,7 +161,8 @@ fn sqlite_error(path: &str, error: StoreError) -> OpenError {
 async fn open_postgres(options: &Options, tables: &[&Table]) -> Result<(Db, PgConnectOptions), OpenError> {
     let connect = PgConnectOptions::from_str(&options.url)
         .map_err(|error| OpenError::Url { why: format!("is not one of PostgreSQL ({error})") })?
-        .application_name("syncline");
+        .application_name("syncline")
+        .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MS)]);
     // The first connection is made by hand: a pool would try for long and then say only that it took too long.
     let first = connect.connect().await.map_err(|error| postgres_error(&connect, error))?;
     drop(first);

@@ -9,7 +9,7 @@ use domain::page::Partition;
 use sqlx::AssertSqlSafe;
 
 use crate::db::{Conn, args, to_json};
-use crate::dialect::each;
+use crate::dialect::{each, without_nul};
 use crate::error::StoreError;
 
 /// How a partition was found.
@@ -38,7 +38,7 @@ pub(crate) async fn keep(
         let args = to_json(&it.args)?;
         rows.insert(
             (it.stream, &it.key),
-            (it.stream, &it.key, args, title.map(crate::dialect::without_nul), refresh_ms),
+            (it.stream, &it.key, args, title.map(|it| without_nul(it.to_owned())), refresh_ms),
         );
     }
     let (by_stream, by_key) = match by {

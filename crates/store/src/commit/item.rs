@@ -84,10 +84,17 @@ pub(super) async fn want(conn: &mut Conn, lease: &Lease, wanted: &[Wanted]) -> R
         // PostgreSQL refuses to touch a row twice in one statement: of two findings the last one wins.
         let key = (it.stream, &it.partition, &it.key);
         let args = to_json(&it.args)?;
-        let base = it.base.as_deref().map(without_nul);
+        let base = it.base.clone().map(without_nul);
         rows.insert(
             key,
-            (it.stream, &it.partition, without_nul(&it.key), without_nul(&it.version), base, args),
+            (
+                it.stream,
+                &it.partition,
+                without_nul(it.key.clone()),
+                without_nul(it.version.clone()),
+                base,
+                args,
+            ),
         );
     }
     let sql = format!(
@@ -129,8 +136,8 @@ pub(crate) async fn fail(
             &lease.stream,
             &lease.partition,
             key,
-            &*without_nul(code),
-            &*without_nul(detail),
+            without_nul(code.clone()),
+            without_nul(detail.clone()),
             lease.job
         ],
     )

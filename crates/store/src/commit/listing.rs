@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use domain::page::{Next, Sweep};
+use domain::page::{Next, Record, Sweep};
 use domain::table::{Cell, Table, Upkeep};
 use sqlx::AssertSqlSafe;
 
@@ -54,19 +54,20 @@ pub(super) async fn forget(conn: &mut Conn, lease: &Lease) -> Result<(), StoreEr
 }
 
 /// Notes what a page delivered, and its validator.
-pub(super) async fn note(conn: &mut Conn, lease: &Lease, commit: &Commit) -> Result<(), StoreError> {
-    if let (Pass::Plain { .. }, Some(table)) = (commit.pass, listed(lease, commit)) {
-        let keys = keys(commit, table);
-        if !keys.is_empty() {
-            let sql = format!(
-                "insert into seen (source_id, stream, partition, key)
-                 select $1, $2, $3, t.value ->> 0 from {} where true on conflict do nothing",
-                each(conn, "$4"),
-            );
-            let keys = to_json(&keys)?;
-            conn.execute(AssertSqlSafe(sql), args![lease.source, &lease.stream, &lease.partition, keys])
-                .await?;
-        }
+pub(super) async fn note(
+    conn: &mut Conn,
+    lease: &Lease,
+    commit: &Commit,
+    seen: &BTreeSet<[String; 1]>,
+) -> Result<(), StoreError> {
+    if !seen.is_empty() {
+        let sql = format!(
+            "insert into seen (source_id, stream, partition, key)
+             select $1, $2, $3, t.value ->> 0 from {} where true on conflict do nothing",
+            each(conn, "$4"),
+        );
+        let keys = to_json(seen)?;
+        conn.execute(AssertSqlSafe(sql), args![lease.source, &lease.stream, &lease.partition, keys]).await?;
     }
     let Some((url, etag)) = &commit.validator else { return Ok(()) };
     let sql = "insert into validators (source_id, stream, partition, url, etag, next)
@@ -82,12 +83,15 @@ fn listed(lease: &Lease, commit: &Commit) -> Option<&'static Table> {
     commit.group.streams.iter().find(|it| it.name == lease.stream)?.lists
 }
 
-/// The last key column of each delivered record of the listed table, as text.
-fn keys(commit: &Commit, table: &Table) -> BTreeSet<[String; 1]> {
-    let records = commit.page.records.iter().filter(|it| it.table.name == table.name);
+/// The last key column of each record that a listing delivered, as text; nothing for any other page.
+pub(super) fn keys(lease: &Lease, commit: &Commit, records: &[Record]) -> BTreeSet<[String; 1]> {
+    let (Pass::Plain { .. }, Some(table)) = (commit.pass, listed(lease, commit)) else {
+        return BTreeSet::new();
+    };
+    let records = records.iter().filter(|it| it.table.name == table.name);
     records
         .filter_map(|it| match it.cells.get(table.key.len().checked_sub(1)?)? {
-            Cell::Text(text) => Some([without_nul(text).into_owned()]),
+            Cell::Text(text) => Some([without_nul(text.clone())]),
             Cell::Integer(number) => Some([number.to_string()]),
             _ => None,
         })

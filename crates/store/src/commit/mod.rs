@@ -7,9 +7,10 @@ mod discover;
 pub(crate) mod item;
 mod listing;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use domain::connector::Group;
 use domain::event::Event;
 use domain::id::{JobId, SourceId, SyncId};
@@ -22,7 +23,7 @@ use serde_json::Value;
 use crate::db::{Conn, args, to_json};
 use crate::error::{StoreError, corrupt};
 use crate::event::{self, About};
-use crate::landing::{self, Layouts};
+use crate::landing::{self, Layouts, Prepared};
 
 /// How often a job says in an event how far it is: often enough to watch, seldom enough to keep.
 const PROGRESS_EVERY_MS: i64 = 1000;
@@ -157,29 +158,58 @@ fn place(lease: &Lease) -> String {
     format!("source {} {}/{} ({})", lease.source, lease.stream, lease.partition, lease.lane)
 }
 
+/// A page with its records made into arguments, ready for its transaction.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    layouts: Arc<Layouts>,
+    lease: Lease,
+    commit: Commit,
+    prepared: Prepared,
+    /// How many records the page delivered.
+    records: usize,
+    /// The keys that it adds to the listing under way.
+    seen: BTreeSet<[String; 1]>,
+    /// What it carries, roughly.
+    pub bytes: usize,
+}
+
+/// Does beforehand what needs no transaction.
+pub(crate) fn ready(
+    layouts: &Arc<Layouts>,
+    lite: bool,
+    lease: &Lease,
+    mut commit: Commit,
+) -> Result<Ready, StoreError> {
+    // What has not changed is there already.
+    let unchanged = commit.pass == Pass::Unchanged;
+    let records = if unchanged { Vec::new() } else { std::mem::take(&mut commit.page.records) };
+    Ok(Ready {
+        records: records.len(),
+        bytes: records.iter().filter_map(|it| it.raw.as_ref().map(Bytes::len)).sum(),
+        seen: listing::keys(lease, &commit, &records),
+        prepared: landing::prepare(layouts, lite, lease.source, records, commit.observed_at)?,
+        layouts: Arc::clone(layouts),
+        lease: lease.clone(),
+        commit,
+    })
+}
+
 /// Commits a page: rows, cursor, items, partitions, progress and event, or nothing if the lease is gone.
-pub(crate) async fn page(
-    conn: &mut Conn,
-    (layouts, lease, commit, now): &(Arc<Layouts>, Lease, Commit, Timestamp),
-) -> Result<Progress, StoreError> {
-    let now = *now;
-    let (records, event_due) = begin(conn, lease, commit, now).await?;
+pub(crate) async fn page(conn: &mut Conn, (ready, now): &(Ready, Timestamp)) -> Result<Progress, StoreError> {
+    let (lease, commit, now) = (&ready.lease, &ready.commit, *now);
+    let (records, event_due) = begin(conn, ready, now).await?;
     if let Pass::Plain { first: true } = commit.pass {
         listing::begin(conn, lease).await?;
     }
-    let page = &commit.page;
-    let mut rows_written = 0;
-    if commit.pass != Pass::Unchanged {
-        rows_written = landing::land(conn, layouts, lease.source, &page.records, commit.observed_at).await?;
-    }
+    let rows_written = landing::land(conn, &ready.prepared).await?;
     item::done(conn, lease, commit).await?;
     go_on(conn, lease, commit).await?;
-    item::want(conn, lease, &page.wanted).await?;
+    item::want(conn, lease, &commit.page.wanted).await?;
     discover::found(conn, lease, commit, now).await?;
     if commit.pass != Pass::Unchanged {
-        listing::note(conn, lease, commit).await?;
-        if let (Pass::Plain { .. }, Next::CaughtUp { sweep, .. }) = (commit.pass, &page.next) {
-            listing::end(conn, layouts, lease, commit, sweep.as_ref()).await?;
+        listing::note(conn, lease, commit, &ready.seen).await?;
+        if let (Pass::Plain { .. }, Next::CaughtUp { sweep, .. }) = (commit.pass, &commit.page.next) {
+            listing::end(conn, &ready.layouts, lease, commit, sweep.as_ref()).await?;
         }
     }
     if rows_written > 0 {
@@ -199,19 +229,14 @@ fn about(lease: &Lease) -> About {
 }
 
 /// The fence of a page: counts it, renews the lease, and says whether a progress event is due.
-async fn begin(
-    conn: &mut Conn,
-    lease: &Lease,
-    commit: &Commit,
-    now: Timestamp,
-) -> Result<(u64, bool), StoreError> {
+async fn begin(conn: &mut Conn, ready: &Ready, now: Timestamp) -> Result<(u64, bool), StoreError> {
+    let (lease, commit) = (&ready.lease, &ready.commit);
     let sql =
         "update jobs set pages = pages + 1, records = records + $5, requests = requests + $6, attempt = 0,
             rescues = 0, lease_until = $7,
             last_progress_at = case when last_progress_at > $8 then last_progress_at else $3 end
         where id = $1 and generation = $2 and state = $4 and lease_until > $3
         returning records, last_progress_at";
-    let records = if commit.pass == Pass::Unchanged { 0 } else { commit.page.records.len() };
     let row = conn
         .row(
             sql,
@@ -220,7 +245,7 @@ async fn begin(
                 lease.generation,
                 now,
                 JobState::Running.as_str(),
-                records,
+                ready.records,
                 commit.requests,
                 commit.lease_until,
                 now.as_millisecond().saturating_sub(PROGRESS_EVERY_MS),

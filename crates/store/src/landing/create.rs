@@ -101,10 +101,11 @@ async fn make(conn: &mut Conn, table: &Table) -> Result<(), StoreError> {
     }
     if !lite {
         let quote = |text: &str| text.replace('\'', "''");
-        let mut sql = format!("comment on table {} is '{}';", table.name, quote(table.comment));
-        for (name, _, comment) in &columns {
-            sql += &format!("comment on column {}.{name} is '{}';", table.name, quote(comment));
-        }
+        let of_table = format!("comment on table {} is '{}'", table.name, quote(table.comment));
+        let of_columns = columns.iter().map(|(name, _, comment)| {
+            format!("comment on column {}.{name} is '{}'", table.name, quote(comment))
+        });
+        let sql = std::iter::once(of_table).chain(of_columns).collect::<Vec<_>>().join(";");
         conn.script(AssertSqlSafe(sql)).await?;
     }
     Ok(())
@@ -112,22 +113,21 @@ async fn make(conn: &mut Conn, table: &Table) -> Result<(), StoreError> {
 
 /// SQLite has no comments of its own: it keeps the text of the statement, and with it these.
 fn table_sql(table: &Table, columns: &[(&str, String, &str)], lite: bool) -> String {
-    let mut sql = format!("create table {} (", table.name);
+    let mut lines = vec![format!("create table {} (", table.name)];
     if lite {
-        sql += &format!(" -- {}", table.comment);
+        lines.push(format!("    -- {}", table.comment));
     }
     for (name, kind, comment) in columns {
         if lite {
-            sql += &format!("\n    -- {comment}");
+            lines.push(format!("    -- {comment}"));
         }
-        sql += &format!("\n    {name} {kind},");
+        lines.push(format!("    {name} {kind},"));
     }
-    sql += &format!("\n    primary key (source_id, {})\n)", table.key.join(", "));
-    if lite && table.upkeep == Upkeep::Immutable {
-        // Such a row is little more than its key: it needs no second tree.
-        sql += " without rowid";
-    }
-    sql
+    lines.push(format!("    primary key (source_id, {})", table.key.join(", ")));
+    // Such a row is little more than its key: it needs no second tree.
+    let bare = lite && table.upkeep == Upkeep::Immutable;
+    lines.push(if bare { ") without rowid" } else { ")" }.to_owned());
+    lines.join("\n")
 }
 
 async fn widen(conn: &mut Conn, table: &Table, found: &HashMap<String, String>) -> Result<(), OpenError> {

@@ -1,6 +1,6 @@
 //! Lands records in the tables that specs declare: in bulk, in one way per database.
 //!
-//! Never reads a record row by row, and never writes a row that has not changed. Begin with [`land`].
+//! Never reads a record row by row, and never writes a row that has not changed. Begin with [`prepare`].
 
 mod create;
 mod postgres;
@@ -8,6 +8,7 @@ mod sqlite;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use domain::id::SourceId;
 use domain::page::Record;
@@ -31,7 +32,7 @@ pub(crate) struct Layouts(HashMap<&'static str, Layout>);
 pub(crate) struct Layout {
     table: &'static Table,
     sqlite: sqlite::Statements,
-    postgres: String,
+    postgres: Arc<str>,
 }
 
 impl Layouts {
@@ -43,7 +44,7 @@ impl Layouts {
                     let layout = Layout {
                         table,
                         sqlite: sqlite::Statements::new(table),
-                        postgres: postgres::statement(table),
+                        postgres: postgres::statement(table).into(),
                     };
                     (table.name, layout)
                 })
@@ -57,32 +58,59 @@ impl Layouts {
     }
 }
 
-/// Lands records and returns how many rows were really written.
-pub(crate) async fn land(
-    conn: &mut Conn,
+/// A page's records as the arguments of their statements. Making them costs about as much as running them saves, and
+/// unlike running them it can be done for many pages side by side: it is not the writer's work.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    Lite(Vec<sqlite::Filled>),
+    Pg(Vec<postgres::Filled>),
+}
+
+/// Makes the arguments that land records. Takes them: what a provider sent is freed before the page waits its turn.
+pub(crate) fn prepare(
     layouts: &Layouts,
+    lite: bool,
     source: SourceId,
-    records: &[Record],
+    records: Vec<Record>,
     observed_at: Timestamp,
-) -> Result<u64, StoreError> {
-    let mut written = 0;
+) -> Result<Prepared, StoreError> {
+    let mut prepared = if lite { Prepared::Lite(Vec::new()) } else { Prepared::Pg(Vec::new()) };
     for (table, records) in by_table(records) {
         let layout = layouts
             .0
             .get(table)
             .ok_or_else(|| StoreError::Conflict(format!("no spec declares the table {table}")))?;
         check(layout.table, &records)?;
-        written += match conn.native() {
-            Native::Lite(conn) => sqlite::land(conn, layout, source, &records, observed_at).await?,
-            Native::Pg(conn) => postgres::land(conn, layout, source, &records, observed_at).await?,
-        };
+        match &mut prepared {
+            Prepared::Lite(filled) => filled.extend(sqlite::fill(layout, source, records, observed_at)?),
+            Prepared::Pg(filled) => filled.push(postgres::fill(layout, source, records, observed_at)),
+        }
+    }
+    Ok(prepared)
+}
+
+/// Lands records and returns how many rows were really written.
+pub(crate) async fn land(conn: &mut Conn, prepared: &Prepared) -> Result<u64, StoreError> {
+    let mut written = 0;
+    match (conn.native(), prepared) {
+        (Native::Lite(conn), Prepared::Lite(all)) => {
+            for filled in all {
+                written += sqlite::land(conn, filled).await?;
+            }
+        }
+        (Native::Pg(conn), Prepared::Pg(all)) => {
+            for filled in all {
+                written += postgres::land(conn, filled).await?;
+            }
+        }
+        _ => return Err(StoreError::Conflict("a page was prepared for another database".to_owned())),
     }
     Ok(written)
 }
 
 /// Groups records by table, each key once: of two records of a key the last one wins.
-fn by_table(records: &[Record]) -> Vec<(&'static str, Vec<&Record>)> {
-    let mut tables: Vec<(&'static str, Vec<&Record>)> = Vec::new();
+fn by_table(records: Vec<Record>) -> Vec<(&'static str, Vec<Record>)> {
+    let mut tables: Vec<(&'static str, Vec<Record>)> = Vec::new();
     for record in records {
         let name = record.table.name;
         match tables.iter_mut().find(|it| it.0 == name) {
@@ -92,14 +120,12 @@ fn by_table(records: &[Record]) -> Vec<(&'static str, Vec<&Record>)> {
     }
     for (_, group) in &mut tables {
         let mut keys = HashSet::with_capacity(group.len());
-        if group.iter().all(|record| keys.insert(Key::of(record))) {
+        let last: Vec<bool> = group.iter().rev().map(|record| keys.insert(Key::of(record))).collect();
+        if last.iter().all(|it| *it) {
             continue;
         }
-        keys.clear();
-        let mut last: Vec<&Record> =
-            group.iter().rev().filter(|record| keys.insert(Key::of(record))).copied().collect();
-        last.reverse();
-        *group = last;
+        let mut last = last.into_iter().rev();
+        group.retain(|_| last.next().unwrap_or_default());
     }
     tables
 }
@@ -137,7 +163,7 @@ impl PartialEq for Key<'_> {
 impl Eq for Key<'_> {}
 
 /// Refuses records that do not have the shape of their table: a mistake in a connector.
-fn check(table: &Table, records: &[&Record]) -> Result<(), StoreError> {
+fn check(table: &Table, records: &[Record]) -> Result<(), StoreError> {
     let tracked = table.upkeep == Upkeep::Tracked;
     for record in records {
         let fits = record.cells.len() == table.columns.len()

@@ -2,6 +2,8 @@
 //!
 //! Never COPY and a staging table: for pages of hundreds of rows arrays are faster.
 
+use std::sync::Arc;
+
 use domain::id::SourceId;
 use domain::page::Record;
 use domain::table::{Cell, Kind, Table, Upkeep};
@@ -61,49 +63,88 @@ fn array(kind: Kind) -> &'static str {
     }
 }
 
-pub(super) async fn land(
-    conn: &mut PgConnection,
+/// A statement with its arguments.
+#[derive(Debug)]
+pub(crate) struct Filled {
+    sql: Arc<str>,
+    source: SourceId,
+    observed_at: String,
+    columns: Vec<Array>,
+}
+
+/// The values of one column, one per row.
+#[derive(Debug)]
+enum Array {
+    Text(Vec<Option<String>>),
+    Integer(Vec<Option<i64>>),
+    Real(Vec<Option<f64>>),
+    Bool(Vec<Option<bool>>),
+    Bytes(Vec<Vec<u8>>),
+}
+
+impl Array {
+    fn of(kind: Kind, rows: usize) -> Self {
+        match kind {
+            Kind::Text | Kind::Timestamp | Kind::Json => Self::Text(Vec::with_capacity(rows)),
+            Kind::Integer => Self::Integer(Vec::with_capacity(rows)),
+            Kind::Real => Self::Real(Vec::with_capacity(rows)),
+            Kind::Bool => Self::Bool(Vec::with_capacity(rows)),
+        }
+    }
+
+    /// Adds a cell, which is of the column's kind or null.
+    fn push(&mut self, cell: Cell) {
+        match self {
+            Self::Text(all) => all.push(match cell {
+                Cell::Text(text) => Some(without_nul(text)),
+                Cell::Json(text) => Some(json_without_nul(text)),
+                Cell::Timestamp(at) => Some(instant(at)),
+                _ => None,
+            }),
+            Self::Integer(all) => all.push(if let Cell::Integer(it) = cell { Some(it) } else { None }),
+            Self::Real(all) => all.push(if let Cell::Real(it) = cell { Some(it) } else { None }),
+            Self::Bool(all) => all.push(if let Cell::Bool(it) = cell { Some(it) } else { None }),
+            Self::Bytes(_) => {}
+        }
+    }
+}
+
+pub(super) fn fill(
     layout: &Layout,
     source: SourceId,
-    records: &[&Record],
+    records: Vec<Record>,
     observed_at: Timestamp,
-) -> Result<u64, StoreError> {
-    let mut query =
-        sqlx::query(AssertSqlSafe(layout.postgres.clone())).bind(source.0).bind(instant(observed_at));
-    for (at, column) in layout.table.columns.iter().enumerate() {
-        let cells = records.iter().map(|it| it.cells.get(at).unwrap_or(&Cell::Null));
-        query = match column.kind {
-            Kind::Integer => query.bind(cells.map(integer).collect::<Vec<_>>()),
-            Kind::Real => query.bind(cells.map(real).collect::<Vec<_>>()),
-            Kind::Bool => query.bind(cells.map(boolean).collect::<Vec<_>>()),
-            Kind::Text | Kind::Timestamp | Kind::Json => query.bind(cells.map(text).collect::<Vec<_>>()),
-        };
+) -> Filled {
+    let rows = records.len();
+    let mut columns: Vec<Array> = layout.table.columns.iter().map(|it| Array::of(it.kind, rows)).collect();
+    let (mut bodies, mut hashes) = (Vec::new(), Vec::new());
+    for record in records {
+        for (column, cell) in columns.iter_mut().zip(record.cells) {
+            column.push(cell);
+        }
+        if let Some(raw) = record.raw {
+            bodies.push(Some(raw_text(&raw)));
+            hashes.push(hash(&raw));
+        }
     }
     if layout.table.upkeep == Upkeep::Tracked {
-        let raws = || records.iter().filter_map(|it| it.raw.as_deref());
-        query = query.bind(raws().map(raw_text).collect::<Vec<_>>());
-        query = query.bind(raws().map(hash).collect::<Vec<_>>());
+        columns.extend([Array::Text(bodies), Array::Bytes(hashes)]);
+    }
+    Filled { sql: Arc::clone(&layout.postgres), source, observed_at: instant(observed_at), columns }
+}
+
+pub(super) async fn land(conn: &mut PgConnection, filled: &Filled) -> Result<u64, StoreError> {
+    let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&filled.sql)))
+        .bind(filled.source.0)
+        .bind(filled.observed_at.as_str());
+    for column in &filled.columns {
+        query = match column {
+            Array::Text(all) => query.bind(all),
+            Array::Integer(all) => query.bind(all),
+            Array::Real(all) => query.bind(all),
+            Array::Bool(all) => query.bind(all),
+            Array::Bytes(all) => query.bind(all),
+        };
     }
     Ok(query.execute(conn).await?.rows_affected())
-}
-
-fn integer(cell: &Cell) -> Option<i64> {
-    if let Cell::Integer(number) = cell { Some(*number) } else { None }
-}
-
-fn real(cell: &Cell) -> Option<f64> {
-    if let Cell::Real(value) = cell { Some(*value) } else { None }
-}
-
-fn boolean(cell: &Cell) -> Option<bool> {
-    if let Cell::Bool(value) = cell { Some(*value) } else { None }
-}
-
-fn text(cell: &Cell) -> Option<String> {
-    match cell {
-        Cell::Text(text) => Some(without_nul(text).into_owned()),
-        Cell::Json(text) => Some(json_without_nul(text).into_owned()),
-        Cell::Timestamp(at) => Some(instant(*at)),
-        _ => None,
-    }
 }

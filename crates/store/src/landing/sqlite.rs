@@ -2,6 +2,8 @@
 //!
 //! Never one statement per row: each costs two hand-offs to the database's thread.
 
+use std::sync::Arc;
+
 use domain::id::SourceId;
 use domain::page::Record;
 use domain::table::{Cell, Table, Upkeep};
@@ -18,11 +20,11 @@ use crate::error::StoreError;
 const SIZES: [usize; 4] = [100, 32, 8, 1];
 
 #[derive(Debug)]
-pub(super) struct Statements(Vec<(usize, String)>);
+pub(super) struct Statements(Vec<(usize, Arc<str>)>);
 
 impl Statements {
     pub(super) fn new(table: &Table) -> Self {
-        Self(SIZES.iter().map(|&rows| (rows, statement(table, rows))).collect())
+        Self(SIZES.iter().map(|&rows| (rows, statement(table, rows).into())).collect())
     }
 }
 
@@ -43,49 +45,64 @@ fn statement(table: &Table, rows: usize) -> String {
     sql + &super::create::on_conflict(table)
 }
 
-pub(super) async fn land(
-    conn: &mut SqliteConnection,
+/// A statement with its arguments.
+#[derive(Debug)]
+pub(crate) struct Filled {
+    sql: Arc<str>,
+    arguments: LiteArguments,
+}
+
+pub(super) fn fill(
     layout: &Layout,
     source: SourceId,
-    records: &[&Record],
+    records: Vec<Record>,
     observed_at: Timestamp,
-) -> Result<u64, StoreError> {
+) -> Result<Vec<Filled>, StoreError> {
     let observed_at = instant(observed_at);
-    let (mut rest, mut written) = (records, 0);
+    let mut rest = records.into_iter();
+    let mut all = Vec::new();
     for (rows, sql) in &layout.sqlite.0 {
-        while let Some((now, later)) = rest.split_at_checked(*rows) {
-            let arguments = arguments(source, &observed_at, now).map_err(unencodable)?;
-            let query = sqlx::query_with(AssertSqlSafe(sql.clone()), arguments);
-            written += query.execute(&mut *conn).await?.rows_affected();
-            rest = later;
-            if rest.is_empty() {
-                break;
-            }
+        while rest.len() >= *rows {
+            let now = rest.by_ref().take(*rows);
+            let arguments = arguments(source, &observed_at, now, *rows).map_err(unencodable)?;
+            all.push(Filled { sql: Arc::clone(sql), arguments });
         }
     }
-    Ok(written)
+    Ok(all)
+}
+
+pub(super) async fn land(conn: &mut SqliteConnection, filled: &Filled) -> Result<u64, StoreError> {
+    let query = sqlx::query_with(AssertSqlSafe(Arc::clone(&filled.sql)), filled.arguments.clone());
+    Ok(query.execute(conn).await?.rows_affected())
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-fn arguments(source: SourceId, observed_at: &str, records: &[&Record]) -> Result<LiteArguments, BoxError> {
+fn arguments(
+    source: SourceId,
+    observed_at: &str,
+    records: impl Iterator<Item = Record>,
+    rows: usize,
+) -> Result<LiteArguments, BoxError> {
     let mut arguments = LiteArguments::default();
-    arguments.reserve(2 + records.iter().map(|it| it.cells.len() + 2).sum::<usize>(), 0);
     for record in records {
-        for cell in &record.cells {
+        if arguments.len() == 0 {
+            arguments.reserve(2 + rows * (record.cells.len() + 2), 0);
+        }
+        for cell in record.cells {
             match cell {
                 Cell::Null => arguments.add(None::<i64>),
-                Cell::Text(text) => arguments.add(without_nul(text).into_owned()),
-                Cell::Json(text) => arguments.add(json_without_nul(text).into_owned()),
-                Cell::Integer(number) => arguments.add(*number),
-                Cell::Real(value) => arguments.add(*value),
-                Cell::Bool(value) => arguments.add(*value),
-                Cell::Timestamp(at) => arguments.add(instant(*at)),
+                Cell::Text(text) => arguments.add(without_nul(text)),
+                Cell::Json(text) => arguments.add(json_without_nul(text)),
+                Cell::Integer(number) => arguments.add(number),
+                Cell::Real(value) => arguments.add(value),
+                Cell::Bool(value) => arguments.add(value),
+                Cell::Timestamp(at) => arguments.add(instant(at)),
             }?;
         }
-        if let Some(raw) = &record.raw {
-            arguments.add(raw_text(raw))?;
-            arguments.add(hash(raw))?;
+        if let Some(raw) = record.raw {
+            arguments.add(raw_text(&raw))?;
+            arguments.add(hash(&raw))?;
         }
     }
     arguments.add(source.0)?;

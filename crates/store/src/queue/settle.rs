@@ -60,8 +60,8 @@ pub(crate) async fn settle(
     if !JobState::Running.may_become(step.state) {
         return Err(StoreError::Conflict(format!("a running job cannot become {}", step.state)));
     }
-    let fault = settlement.fault.as_ref().map(|(code, detail)| (without_nul(code), without_nul(detail)));
-    let fault = fault.as_ref().map(|(code, detail)| (code.as_ref(), detail.as_ref()));
+    let fault = settlement.fault.clone().map(|(code, detail)| (without_nul(code), without_nul(detail)));
+    let fault = fault.as_ref().map(|(code, detail)| (code.as_str(), detail.as_str()));
     write(conn, lease, &step, fault, settlement.requests, now).await?;
     mark_partition(conn, lease, &settlement.verdict, step.state, fault, now).await?;
     if settlement.verdict == Verdict::StopSource {

@@ -180,8 +180,8 @@ async fn listings_are_claimed_before_items(database: &Database) {
 async fn a_waiter_is_woken_by_a_request(database: &Database) {
     let (store, source) = begin(database, many(1)).await;
     // Another process, where the database can tell it; the same one otherwise.
-    let waiter = if database.is_sqlite() { store.clone() } else { open(database).await };
-    let mut wakeups = waiter.wakeups();
+    let other = if database.is_sqlite() { store.clone() } else { open(database).await };
+    let mut wakeups = other.wakeups();
     if !database.is_sqlite() {
         // The first one only says that it listens now.
         wakeups.wait().await;
@@ -189,7 +189,7 @@ async fn a_waiter_is_woken_by_a_request(database: &Database) {
     start(&store, source, at(1)).await;
     let waited = tokio::time::timeout(std::time::Duration::from_secs(20), wakeups.wait()).await;
     waited.expect("a request wakes whoever waits");
-    let jobs = waiter.jobs(store.syncs(None, 1).await.unwrap()[0].id).await.unwrap();
+    let jobs = other.jobs(store.syncs(None, 1).await.unwrap()[0].id).await.unwrap();
     assert_eq!(jobs[0].state, JobState::Available);
     assert_eq!(SignedDuration::ZERO, jobs[0].not_before.duration_since(at(1)));
 }

@@ -14,8 +14,8 @@ for_each_database!(
     a_damaged_word_is_named,
 );
 
-fn named<T: std::fmt::Debug>(result: Result<T, StoreError>, words: &[&str]) {
-    let Err(StoreError::Corrupt { what }) = &result else { panic!("{result:?}") };
+fn named<T: std::fmt::Debug>(result: &Result<T, StoreError>, words: &[&str]) {
+    let Err(StoreError::Corrupt { what }) = result else { panic!("{result:?}") };
     for word in words {
         assert!(what.contains(word), "{what} does not name {word}");
     }
@@ -30,15 +30,15 @@ async fn a_damaged_cursor_is_named_and_left_alone(database: &Database) {
     let commit = store::Commit { validator, ..commit(page, Pass::Incremental, at(3)) };
     store.commit_page(&lease, commit, at(3)).await.unwrap();
     database.execute("update checkpoints set cursor = '{half'").await;
-    named(store.open_job(&lease).await, &["checkpoints", "branches/7", "cursor"]);
+    named(&store.open_job(&lease).await, &["checkpoints", "branches/7", "cursor"]);
     assert_eq!(database.lines("select cursor from checkpoints").await, ["{half"]);
     database.execute("update checkpoints set cursor = '1'").await;
     database.execute("update validators set next = '{\"sideways\": 1}'").await;
-    named(store.open_job(&lease).await, &["validators", "branches/7", "toy.example/b", "next"]);
+    named(&store.open_job(&lease).await, &["validators", "branches/7", "toy.example/b", "next"]);
     database.execute("delete from validators").await;
     database.execute("update sources set options = ''").await;
-    named(store.open_job(&lease).await, &["sources", "options"]);
-    named(store.sources().await, &["sources", "options"]);
+    named(&store.open_job(&lease).await, &["sources", "options"]);
+    named(&store.sources().await, &["sources", "options"]);
     // The job can still be settled: nothing is stuck.
     let stopped = failed(Verdict::Discard { invalidates: false }, "corrupt_state");
     store.settle(&lease, stopped, at(4)).await.unwrap();
@@ -56,21 +56,21 @@ async fn a_damaged_item_is_named(database: &Database) {
     store.commit_page(&lease, commit(found, Pass::Incremental, at(3)), at(3)).await.unwrap();
     let reading = claim_one(&store, at(4)).await;
     database.execute("update items set cursor = 'not json'").await;
-    named(store.due_items(&reading, 5).await, &["items", "commits/1", "main", "cursor"]);
+    named(&store.due_items(&reading, 5).await, &["items", "commits/1", "main", "cursor"]);
 }
 
 async fn a_damaged_word_is_named(database: &Database) {
     let (store, source) = begin(database, vec![partition("branches", "1")]).await;
     let sync = start(&store, source, at(1)).await;
     database.execute("update jobs set state = 'dancing'").await;
-    named(store.jobs(sync.id).await, &["jobs", "state"]);
+    named(&store.jobs(sync.id).await, &["jobs", "state"]);
     database.execute("update jobs set state = 'available', lane = 'sideways'").await;
-    named(store.claim(claim_of("a", 1), at(2)).await, &["jobs", "lane"]);
+    named(&store.claim(claim_of("a", 1), at(2)).await, &["jobs", "lane"]);
     assert_eq!(database.lines("select state from jobs").await, ["available"], "a damaged job is not claimed");
     database.execute("update syncs set trigger = 'boredom'").await;
-    named(store.sync(sync.id).await, &["syncs", "trigger"]);
+    named(&store.sync(sync.id).await, &["syncs", "trigger"]);
     database.execute("update syncs set trigger = 'cron', created_at = 9000000000000000000").await;
-    named(store.sync(sync.id).await, &["created_at"]);
+    named(&store.sync(sync.id).await, &["created_at"]);
 }
 
 async fn refused(url: &str) -> String {

@@ -18,8 +18,8 @@ for_each_database!(
     an_older_listing_does_not_delete_newer_rows,
 );
 
-fn sweep() -> Option<Sweep> {
-    Some(Sweep { owner: Some(1), items: Some(("commits".to_owned(), "1".to_owned())), partitions: None })
+fn sweep() -> Sweep {
+    Sweep { owner: Some(1), items: Some(("commits".to_owned(), "1".to_owned())), partitions: None }
 }
 
 async fn listing(database: &Database) -> (Store, SourceId, Lease) {
@@ -50,14 +50,14 @@ const LATER: Pass = Pass::Plain { first: false };
 async fn a_complete_listing_sweeps_what_it_no_longer_names(database: &Database) {
     let (store, source, lease) = listing(database).await;
     list(&store, &lease, &["a", "b"], more(json!(2)), FIRST, 3).await;
-    list(&store, &lease, &["c"], caught_up(sweep()), LATER, 4).await;
+    list(&store, &lease, &["c"], caught_up(Some(sweep())), LATER, 4).await;
     assert_eq!(live(database).await, ["a", "b", "c"]);
     // A branch of another repository is another listing's business.
     let other = page(vec![branch(2, "a", "x")], more(json!(1)));
     store.commit_page(&lease, commit(other, Pass::Incremental, at(5)), at(5)).await.unwrap();
     list(&store, &lease, &["b"], more(json!(2)), FIRST, 6).await;
     assert_eq!(live(database).await, ["a", "a", "b", "c"], "only the end of a listing sweeps");
-    list(&store, &lease, &["c"], caught_up(sweep()), LATER, 7).await;
+    list(&store, &lease, &["c"], caught_up(Some(sweep())), LATER, 7).await;
     assert_eq!(live(database).await, ["a", "b", "c"]);
     assert_eq!(
         database.lines("select cast(repository_id as text) from branches where deleted_at is not null").await,
@@ -73,19 +73,19 @@ async fn a_complete_listing_sweeps_what_it_no_longer_names(database: &Database) 
 
 async fn an_unchanged_page_never_sweeps(database: &Database) {
     let (store, _, lease) = listing(database).await;
-    list(&store, &lease, &["a", "b"], caught_up(sweep()), FIRST, 3).await;
+    list(&store, &lease, &["a", "b"], caught_up(Some(sweep())), FIRST, 3).await;
     let (rows, kept) = (database.dump("branches").await, database.dump("items").await);
     // Half a listing under way has seen less than there is.
     list(&store, &lease, &["a"], more(json!(2)), FIRST, 4).await;
-    let unchanged = commit(Page::empty(caught_up(sweep())), Pass::Unchanged, at(5));
+    let unchanged = commit(Page::empty(caught_up(Some(sweep()))), Pass::Unchanged, at(5));
     store.commit_page(&lease, unchanged, at(5)).await.unwrap();
     assert_eq!((database.dump("branches").await, database.dump("items").await), (rows, kept));
 }
 
 async fn an_incremental_page_never_sweeps(database: &Database) {
     let (store, _, lease) = listing(database).await;
-    list(&store, &lease, &["a", "b"], caught_up(sweep()), FIRST, 3).await;
-    list(&store, &lease, &["a"], caught_up(sweep()), Pass::Incremental, 4).await;
+    list(&store, &lease, &["a", "b"], caught_up(Some(sweep())), FIRST, 3).await;
+    list(&store, &lease, &["a"], caught_up(Some(sweep())), Pass::Incremental, 4).await;
     assert_eq!(live(database).await, ["a", "b"]);
 }
 
@@ -95,7 +95,7 @@ async fn a_listing_that_starts_again_forgets_what_it_saw(database: &Database) {
     store.restart_listing(&lease, 1, at(4)).await.unwrap();
     let open = store.open_job(&lease).await.unwrap();
     assert_eq!((open.cursor, open.plain, open.validators.len()), (None, true, 0));
-    list(&store, &lease, &["b"], caught_up(sweep()), FIRST, 5).await;
+    list(&store, &lease, &["b"], caught_up(Some(sweep())), FIRST, 5).await;
     assert_eq!(live(database).await, ["b"]);
 }
 
@@ -134,13 +134,13 @@ async fn validators_are_kept_with_what_follows(database: &Database) {
     store.commit_page(&lease, first, at(3)).await.unwrap();
     assert_eq!(store.open_job(&lease).await.unwrap().validators.len(), 0, "not while the listing is plain");
     let validator = Some(("https://toy.example/b?page=2".to_owned(), "\"2\"".to_owned()));
-    let last = Commit { validator, ..commit(Page::empty(caught_up(sweep())), LATER, at(4)) };
+    let last = Commit { validator, ..commit(Page::empty(caught_up(Some(sweep()))), LATER, at(4)) };
     store.commit_page(&lease, last, at(4)).await.unwrap();
     let validators = store.open_job(&lease).await.unwrap().validators;
     assert_eq!(validators.len(), 2);
     let first = &validators["https://toy.example/b?page=1"];
     assert_eq!((first.etag.as_str(), &first.next), ("\"1\"", &more(json!(2))));
-    assert_eq!(validators["https://toy.example/b?page=2"].next, caught_up(sweep()));
+    assert_eq!(validators["https://toy.example/b?page=2"].next, caught_up(Some(sweep())));
     store.start_over(&lease, None, 0, at(5)).await.unwrap();
     assert_eq!(store.open_job(&lease).await.unwrap().validators.len(), 0);
 }
@@ -152,6 +152,6 @@ async fn an_older_listing_does_not_delete_newer_rows(database: &Database) {
         ..commit(page(vec![branch(1, "new", "x")], more(json!(1))), Pass::Incremental, at(3))
     };
     store.commit_page(&lease, newer, at(3)).await.unwrap();
-    list(&store, &lease, &["a"], caught_up(sweep()), FIRST, 4).await;
+    list(&store, &lease, &["a"], caught_up(Some(sweep())), FIRST, 4).await;
     assert_eq!(live(database).await, ["a", "new"]);
 }

@@ -2,6 +2,13 @@
 //!
 //! Never skips a database: without `TEST_DATABASE_URL` every test of PostgreSQL fails and says what to do.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
 #[macro_use]
 mod database;
 mod world;
