@@ -25,22 +25,21 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return output::refuse_usage(&error).into(),
     };
-    let early = Output::new(cli.global.json, false);
+    let out = Output::new(cli.global.json, config::no_color());
     let layers = Layers {
         file: cli.global.config.as_deref(),
         environment: config::environment(),
         flags: cli.global.settings(),
     };
-    let ended = Config::load(&layers).map_err(Into::into).and_then(|config| run(cli, config));
+    let ended = Config::load(&layers).map_err(Into::into).and_then(|config| run(cli, config, &out));
     match ended {
         Ok(exit) => exit.into(),
-        Err(error) => early.fail(&error).into(),
+        Err(error) => out.fail(&error).into(),
     }
 }
 
-fn run(cli: Cli, config: Config) -> anyhow::Result<Exit> {
-    let out = Output::new(cli.global.json, config.no_color);
-    telemetry::start(&config, &out);
+fn run(cli: Cli, config: Config, out: &Output) -> anyhow::Result<Exit> {
+    telemetry::start(&config, out);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(cli::run(cli.command, App { config, out }))
+    runtime.block_on(cli::run(cli.command, App { config, out: out.clone() }))
 }

@@ -116,8 +116,10 @@ async fn start(args: &StartArgs, app: &App, service: &SyncService) -> anyhow::Re
         return Ok(exit);
     }
     let stop = Stop::listen(&app.out, "stopping cleanly; press Ctrl-C again to stop at once")?;
-    for it in asked.iter().filter(|it| it.sync.is_some() && it.decision.is_some()) {
-        app.out.note(format!("`{}` is being synced already: joining in", it.source.name));
+    for it in asked.iter().filter(|it| it.decision.is_some()) {
+        if let Some(sync) = it.sync {
+            app.out.note(format!("sync {sync} of `{}` is under way: going on with it", it.source.name));
+        }
     }
     let followed = follow(service, &asked, &app.out, stop.token()).await?;
     for it in &asked {

@@ -40,8 +40,6 @@ pub(crate) struct Config {
     pub(crate) http_body_bytes_max: usize,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
-    /// Whether people want no colours, whatever the terminal can show (<https://no-color.org>).
-    pub(crate) no_color: bool,
     /// The write transaction at which this process kills itself; only crash tests set it.
     #[cfg(debug_assertions)]
     pub(crate) kill_at: Option<(u64, bool)>,
@@ -75,6 +73,11 @@ pub(crate) fn environment() -> Vec<(OsString, OsString)> {
 /// Reads one variable of the environment; `None` when it is unset, empty, or not text.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var_os(name).and_then(|it| it.into_string().ok()).filter(|it| !it.is_empty())
+}
+
+/// Says whether people want no colours, whatever the terminal can show (<https://no-color.org>).
+pub(crate) fn no_color() -> bool {
+    variable("NO_COLOR").is_some()
 }
 
 impl Config {
@@ -129,7 +132,6 @@ impl Config {
             http_body_bytes_max: 0,
             log: String::new(),
             log_format: LogFormat::Text,
-            no_color: false,
             #[cfg(debug_assertions)]
             kill_at: None,
         }
@@ -160,8 +162,6 @@ impl Config {
         for (name, value) in environment {
             let name = name.to_string_lossy();
             let value = value.to_string_lossy();
-            // By the convention any value but an empty one counts.
-            self.no_color |= name == "NO_COLOR" && !value.is_empty();
             if !name.starts_with(table::PREFIX) {
                 continue;
             }
