@@ -10,8 +10,7 @@ use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
 use super::budget::{self, BudgetRow};
-use super::{closing, enqueue};
-use crate::commit::Lease;
+use super::{Lease, closing, enqueue};
 use crate::db::{Arg, Conn, args};
 use crate::dialect::{for_update, without_nul};
 use crate::error::StoreError;
@@ -33,6 +32,7 @@ pub struct Settlement {
 /// What a held job is like just before it is settled.
 struct Held {
     again: bool,
+    cancel_requested: bool,
     attempt: i64,
     records: i64,
     started_at: Option<Timestamp>,
@@ -77,7 +77,7 @@ pub(crate) async fn settle(
 
 async fn held(conn: &mut Conn, lease: &Lease, now: Timestamp) -> Result<Held, StoreError> {
     let sql = format!(
-        "select again, attempt, records, started_at from jobs
+        "select again, cancel_requested, attempt, records, started_at from jobs
          where id = $1 and generation = $2 and state = $3 and lease_until > $4 {}",
         for_update(conn),
     );
@@ -86,6 +86,7 @@ async fn held(conn: &mut Conn, lease: &Lease, now: Timestamp) -> Result<Held, St
     let row = row.ok_or(StoreError::LeaseLost)?;
     Ok(Held {
         again: row.get("again")?,
+        cancel_requested: row.get("cancel_requested")?,
         attempt: row.get("attempt")?,
         records: row.get("records")?,
         started_at: row.time("started_at")?,
@@ -94,7 +95,15 @@ async fn held(conn: &mut Conn, lease: &Lease, now: Timestamp) -> Result<Held, St
 
 fn step(verdict: &Verdict, held: &Held, now: Timestamp) -> Result<Step, StoreError> {
     let uncounted = (held.attempt - 1).max(0);
-    let to = |state, not_before, attempt| Ok(Step { state, not_before, attempt });
+    let to = |state, not_before, attempt| match state {
+        // It may have ended, or begun to wait, before it noticed. What it found then has no job: it is not complete.
+        JobState::Completed | JobState::Available | JobState::Retryable | JobState::Scheduled
+            if held.cancel_requested =>
+        {
+            Ok(Step { state: JobState::Cancelled, not_before: now, attempt: held.attempt })
+        }
+        state => Ok(Step { state, not_before, attempt }),
+    };
     match *verdict {
         Verdict::Complete if held.again => to(JobState::Available, now, 0),
         Verdict::Complete => to(JobState::Completed, now, held.attempt),

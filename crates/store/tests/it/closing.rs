@@ -18,6 +18,7 @@ for_each_database!(
     the_next_sync_skips_a_job_that_is_still_blocked,
     a_refused_credential_stops_every_job_of_the_source,
     a_cancelled_sync_stops,
+    a_job_that_was_told_to_stop_is_cancelled_however_its_attempt_ended,
     a_job_runs_again_when_more_was_found_meanwhile,
     a_failed_item_makes_the_sync_partial,
     an_invalid_partition_is_probed_once_a_day,
@@ -141,6 +142,26 @@ async fn a_cancelled_sync_stops(database: &Database) {
     assert!(!store.cancel(sync.id, at(5)).await.unwrap(), "nothing is left to stop");
     let unknown = store.cancel(domain::id::SyncId(999), at(5)).await;
     assert!(matches!(unknown, Err(StoreError::NotFound)));
+}
+
+async fn a_job_that_was_told_to_stop_is_cancelled_however_its_attempt_ended(database: &Database) {
+    let (store, source) = begin(database, vec![partition("projects", "all")]).await;
+    let verdicts = [
+        Verdict::Complete,
+        Verdict::Release,
+        Verdict::Retry { at: at(900) },
+        Verdict::Snooze { until: at(900) },
+        Verdict::Cancel,
+    ];
+    for (nth, verdict) in verdicts.into_iter().enumerate() {
+        let now = at(10 * i64::try_from(nth).unwrap());
+        let sync = start(&store, source, now).await;
+        let lease = claim_one(&store, now).await;
+        assert!(store.cancel(sync.id, now).await.unwrap());
+        store.settle(&lease, settlement(verdict), now).await.unwrap();
+        let closed = read(&store, &sync).await;
+        assert_eq!((closed.state, closed.jobs.cancelled), (SyncState::Cancelled, 1), "{verdict:?}");
+    }
 }
 
 async fn a_job_runs_again_when_more_was_found_meanwhile(database: &Database) {
