@@ -5,4 +5,8 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod story;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
 mod tidy;

@@ -1,0 +1,197 @@
+//! The process is killed at every commit point, once and again; what is there in the end is what an undisturbed run
+//! leaves, and next to nothing is asked twice.
+//!
+//! A loop here must never skip a commit point: it goes on until a run survives.
+
+use std::collections::BTreeSet;
+
+use sim::Sim;
+
+use crate::support::{Database, Rows, Scene, assert_kept_rules, assert_truth, on_both, seeded, snapshot};
+
+/// No run of these worlds commits as often; a loop that gets here would never end.
+const COMMITS_MAX: u64 = 400;
+
+on_both!(
+    killed_at_every_commit_of_a_first_sync,
+    killed_at_every_commit_by_several_workers,
+    killed_at_every_commit_after_a_force_push,
+    killed_twice_in_a_row,
+    #[ignore = "long: a kill at every commit of a larger world"]
+    killed_at_every_commit_of_a_larger_world,
+);
+
+async fn killed_at_every_commit_of_a_first_sync(database: Database) {
+    // A copy of a database takes PostgreSQL as long as five take SQLite.
+    let repos = if database.is_sqlite() { 2 } else { 1 };
+    let sim = seeded(7, repos, 130, "", "").await;
+    let begun = Scene::with_source(database, &sim, &["acme/repo-1", "acme/repo-2"][..repos]).await;
+    let story = Story::new(begun.set("SYNCLINE_WORKERS", 1), &sim).await;
+    story.killed_everywhere(&[None]).await.asked_little_twice(&story);
+}
+
+async fn killed_at_every_commit_by_several_workers(database: Database) {
+    let sim = seeded(8, 2, 40, "", "").await;
+    let begun = Scene::with_source(database, &sim, &["acme/repo-1", "acme/repo-2"]).await;
+    let story = Story::new(begun.set("SYNCLINE_WORKERS", 4), &sim).await;
+    story.killed_everywhere(&[None]).await;
+}
+
+async fn killed_at_every_commit_after_a_force_push(database: Database) {
+    let sim = seeded(9, 1, 120, "", "").await;
+    let begun = Scene::with_source(database, &sim, &["acme/repo-1"]).await.set("SYNCLINE_WORKERS", 1);
+    begun.completes().await;
+    let (world, name) = (sim.world(), "acme/repo-1");
+    let truth = world.repository_truth(name).unwrap();
+    let side: Vec<&String> = truth.branches.keys().filter(|it| *it != "main" && *it != "staging").collect();
+    world.force_push(name, side[0]).unwrap();
+    world.delete_branch(name, side[1]).unwrap();
+    world.push_old(name, side[2], 3, 400).unwrap();
+    world.create_branch(name, "a-new-one", side[2]).unwrap();
+    world.push(name, "a-new-one", 2).unwrap();
+    world.merge(name, side[2], "main").unwrap();
+    world.force_push(name, "staging").unwrap();
+    let story = Story::new(begun, &sim).await;
+    story.killed_everywhere(&[None]).await.asked_little_twice(&story);
+}
+
+async fn killed_twice_in_a_row(database: Database) {
+    let sim = seeded(10, 1, 110, "", "").await;
+    let begun = Scene::with_source(database, &sim, &["acme/repo-1"]).await.set("SYNCLINE_WORKERS", 1);
+    let story = Story::new(begun, &sim).await;
+    story.killed_everywhere(&[Some("3"), Some("5:before")]).await;
+}
+
+async fn killed_at_every_commit_of_a_larger_world(database: Database) {
+    let sim = seeded(11, 4, 700, "nolast=acme/repo-2,opaque=acme/repo-3", "").await;
+    let begun = Scene::with_source(database, &sim, &[]).await.set("SYNCLINE_WORKERS", 1);
+    let story = Story::new(begun, &sim).await;
+    story.killed_everywhere(&[None, Some("4")]).await;
+}
+
+/// A sync that is about to be begun, and how it ends when nothing happens to it.
+struct Story<'a> {
+    sim: &'a Sim,
+    begun: Scene,
+    undisturbed: Rows,
+    /// What an undisturbed run asks.
+    requests: u64,
+    /// What the jobs of an undisturbed run count, beside what they had counted before.
+    counted: i64,
+}
+
+/// One run that was killed: what its pages had counted until then, and what was asked until all was done.
+struct Killed {
+    when: String,
+    counted: i64,
+    requests: u64,
+}
+
+struct Kills(Vec<Killed>);
+
+const COUNTED: &str = "select coalesce(sum(requests), 0) from jobs";
+
+impl<'a> Story<'a> {
+    async fn new(begun: Scene, sim: &'a Sim) -> Self {
+        let scene = begun.copy().await;
+        let before = scene.database.number(COUNTED).await;
+        sim.reset_report();
+        scene.completes().await;
+        let requests = sim.report().requests;
+        assert_kept_rules(sim);
+        assert_everything(&scene, sim).await;
+        let counted = scene.database.number(COUNTED).await;
+        assert_eq!(counted - before, i64::try_from(requests).unwrap(), "each request is counted once");
+        Self { sim, undisturbed: snapshot(&scene.database).await, begun, requests, counted }
+    }
+
+    /// Kills a run at every commit point, then as often as `again` says, and lets the last one finish.
+    async fn killed_everywhere(&self, again: &[Option<&str>]) -> Kills {
+        let mut kills = Vec::new();
+        for nth in 1.. {
+            assert!(nth < COMMITS_MAX, "no run survives");
+            let mut survived = 0;
+            for point in [format!("{nth}:before"), nth.to_string()] {
+                for second in again {
+                    match self.killed_at(&point, *second).await {
+                        Some(killed) => kills.push(killed),
+                        None => survived += 1,
+                    }
+                }
+            }
+            if survived == 2 * again.len() {
+                // A claim, a page and an end for each of the streams.
+                assert!(nth > 6, "only {nth} commit points");
+                return Kills(kills);
+            }
+        }
+        unreachable!("the loop above returns or fails")
+    }
+
+    /// Kills one run at a commit point; `None` when it survived.
+    async fn killed_at(&self, point: &str, second: Option<&str>) -> Option<Killed> {
+        let mut scene = self.begun.copy().await;
+        self.sim.reset_report();
+        scene = scene.set("SYNCLINE_KILL_AT", point);
+        let first = scene.sync().await;
+        let mut when = format!("killed at {point}");
+        let mut counted = scene.database.number(COUNTED).await;
+        if first.was_killed() {
+            if let Some(second) = second
+                && !is_finished(&scene, self).await
+            {
+                scene = scene.set("SYNCLINE_KILL_AT", second);
+                when = format!("{when}, then at {second}");
+                let ended = scene.sync().await;
+                assert!(ended.was_killed() || ended.code == Some(0), "{when}: {}", ended.told());
+                counted = scene.database.number(COUNTED).await;
+            }
+            scene = scene.unset("SYNCLINE_KILL_AT");
+            if !is_finished(&scene, self).await {
+                scene.completes().await;
+            }
+        } else {
+            first.expect_code(0);
+        }
+        let requests = self.sim.report().requests;
+        self.undisturbed.assert_same(&snapshot(&scene.database).await, &when);
+        assert_everything(&scene, self.sim).await;
+        assert_kept_rules(self.sim);
+        first.was_killed().then_some(Killed { when, counted, requests })
+    }
+}
+
+/// Says whether the killed run had come to its end, so that another start would be another sync.
+async fn is_finished(scene: &Scene, story: &Story<'_>) -> bool {
+    let rows = story.undisturbed.0["syncs"].len();
+    let closed = scene.database.number("select count(*) from syncs where state = 'completed'").await;
+    usize::try_from(closed).unwrap() == rows
+}
+
+async fn assert_everything(scene: &Scene, sim: &Sim) {
+    let names = sim.world().names();
+    assert_truth(&scene.database, sim, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let active =
+        "select count(*) from jobs where state in ('available', 'scheduled', 'retryable', 'running')";
+    assert_eq!(scene.database.number(active).await, 0, "a job was left behind");
+}
+
+impl Kills {
+    /// Fails where more was asked twice than the page in flight and the one ahead.
+    fn asked_little_twice(&self, story: &Story<'_>) {
+        // With one worker each page ends at one of these counts: the kills went through all of them.
+        let mut ends: BTreeSet<i64> = self.0.iter().map(|it| it.counted).collect();
+        ends.insert(story.counted);
+        let repeated: u64 = self.0.iter().map(|it| it.requests.saturating_sub(story.requests)).sum();
+        assert!(repeated > 0, "no kill hit a page under way, so that nothing was shown");
+        for Killed { when, counted, requests } in &self.0 {
+            let two_pages_on = ends.range(counted + 1..).take(2).last().copied().unwrap_or(*counted);
+            let allowed = story.requests + u64::try_from(two_pages_on - counted).unwrap();
+            assert!(
+                *requests <= allowed,
+                "{when}: {requests} requests, {} undisturbed, {allowed} with two pages asked twice",
+                story.requests
+            );
+        }
+    }
+}

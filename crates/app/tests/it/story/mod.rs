@@ -1,0 +1,13 @@
+//! Stories of the whole: the program and its engine against the simulator, with what can go wrong on the way.
+//!
+//! A story asserts what a user or an operator sees in the end; it must never sleep, and never end a process that it
+//! did not start.
+
+mod crash;
+mod faults;
+mod git;
+mod limits;
+mod nodes;
+mod refusals;
+mod shutdown;
+mod states;

@@ -1,0 +1,181 @@
+//! A fresh database for one story, on SQLite or PostgreSQL, that can be copied and is dropped afterwards.
+//!
+//! Never skips: without `TEST_DATABASE_URL` a story on PostgreSQL fails and says what to do.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _};
+use tokio::sync::Mutex;
+use url::Url;
+
+/// Makes two tests of each function that takes a [`Database`]: one per database.
+macro_rules! on_both {
+    ($($(#[$meta:meta])* $name:ident),* $(,)?) => {
+        mod sqlite {
+            $($(#[$meta])* #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::support::Database::sqlite()).await;
+            })*
+        }
+        mod postgres {
+            $($(#[$meta])* #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::support::Database::postgres().await).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both;
+
+/// A database of one story's own.
+pub(crate) struct Database {
+    url: String,
+    /// The server's own address and the name of our database, where there is a server.
+    server: Option<(Url, String)>,
+    /// What a story looks with; a connection costs PostgreSQL a process.
+    held: Mutex<Option<PgConnection>>,
+    folder: tempfile::TempDir,
+}
+
+impl Database {
+    /// Returns an SQLite file that does not exist yet.
+    pub(crate) fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("story.db").display());
+        Self { url, server: None, held: Mutex::default(), folder }
+    }
+
+    /// Makes an empty database on the server that `TEST_DATABASE_URL` names.
+    pub(crate) async fn postgres() -> Self {
+        Self::on(test_server(), "").await
+    }
+
+    async fn on(server: Url, template: &str) -> Self {
+        let name = fresh_name();
+        let sql = format!("create database {name} {template}");
+        // A template must have no connection, and the server may still be closing the last ones.
+        let create = async || execute(server.as_str(), &sql).await.ok();
+        super::until("a fresh database", Duration::from_secs(30), create).await;
+        let mut url = server.clone();
+        url.set_path(&name);
+        let folder = tempfile::tempdir().unwrap();
+        Self { url: url.into(), server: Some((server, name)), held: Mutex::default(), folder }
+    }
+
+    /// Makes another database with the same content. Nobody may write to this one meanwhile.
+    pub(crate) async fn copy(&self) -> Self {
+        if let Some((server, name)) = &self.server {
+            if let Some(conn) = self.held.lock().await.take() {
+                conn.close().await.unwrap();
+            }
+            return Self::on(server.clone(), &format!("template {name}")).await;
+        }
+        let copy = Self::sqlite();
+        let path = copy.url.trim_start_matches("sqlite://").to_owned();
+        self.execute(&format!("vacuum into '{path}'")).await;
+        copy
+    }
+
+    /// Returns its address.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Says whether it is an SQLite file.
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.server.is_none()
+    }
+
+    /// Returns a folder that lives as long as it does.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Runs statements as a person with psql or sqlite3 would.
+    pub(crate) async fn execute(&self, sql: &str) {
+        if self.is_sqlite() {
+            return execute(&self.url, sql).await.unwrap();
+        }
+        let mut held = self.held.lock().await;
+        let conn = self.connected(&mut held).await;
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(conn).await.unwrap();
+    }
+
+    /// Reads the first column of a statement; it must be text.
+    pub(crate) async fn lines(&self, sql: &str) -> Vec<String> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        if self.is_sqlite() {
+            let mut conn = sqlite(&self.url).await.unwrap();
+            let rows = sqlx::query(sql).fetch_all(&mut conn).await.unwrap();
+            conn.close().await.unwrap();
+            rows.iter().map(|row| row.get::<Option<String>, _>(0).unwrap_or_default()).collect()
+        } else {
+            let mut held = self.held.lock().await;
+            let conn = self.connected(&mut held).await;
+            let rows = sqlx::query(sql).fetch_all(conn).await.unwrap();
+            rows.iter().map(|row| row.get::<Option<String>, _>(0).unwrap_or_default()).collect()
+        }
+    }
+
+    async fn connected<'a>(&self, held: &'a mut Option<PgConnection>) -> &'a mut PgConnection {
+        if held.is_none() {
+            *held = Some(PgConnection::connect(&self.url).await.unwrap());
+        }
+        held.as_mut().unwrap()
+    }
+
+    /// Reads one number.
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        let lines = self.lines(&format!("select cast(({sql}) as text)")).await;
+        lines[0].parse().unwrap_or_else(|_| panic!("{sql}: {:?} is no number", lines[0]))
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let Some((server, name)) = self.server.take() else { return };
+        // A thread of its own: a story that fails drops this inside its own runtime.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let sql = format!("drop database if exists {name} with (force)");
+            runtime.block_on(execute(server.as_str(), &sql)).ok();
+        });
+        let _failed = dropping.join();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests are told here where their server is")]
+fn test_server() -> Url {
+    let url = std::env::var("TEST_DATABASE_URL").expect(
+        "TEST_DATABASE_URL must name a PostgreSQL server that may make databases; run the tests with ./dev test, \
+         which starts one",
+    );
+    url.parse().expect("TEST_DATABASE_URL is a URL")
+}
+
+/// A name that no other test of this or another process uses.
+fn fresh_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let nth = COUNT.fetch_add(1, Ordering::Relaxed);
+    let began = std::time::UNIX_EPOCH.elapsed().unwrap().as_micros();
+    format!("syncline_story_{}_{nth}_{began}", std::process::id())
+}
+
+async fn sqlite(url: &str) -> Result<sqlx::SqliteConnection, sqlx::Error> {
+    let options: sqlx::sqlite::SqliteConnectOptions = url.parse()?;
+    options.busy_timeout(Duration::from_secs(30)).connect().await
+}
+
+async fn execute(url: &str, sql: &str) -> Result<(), sqlx::Error> {
+    let sql = AssertSqlSafe(sql.to_owned());
+    if url.starts_with("sqlite:") {
+        let mut conn = sqlite(url).await?;
+        sqlx::raw_sql(sql).execute(&mut conn).await?;
+        conn.close().await
+    } else {
+        let mut conn = PgConnection::connect(url).await?;
+        sqlx::raw_sql(sql).execute(&mut conn).await?;
+        conn.close().await
+    }
+}

@@ -1,0 +1,225 @@
+//! The program as people run it: a process in a folder of its own, with nothing configured but what a story says.
+//!
+//! It must never take a setting from the environment of the tests.
+
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use sim::Sim;
+use tokio::process::Command;
+use tokio::task::JoinSet;
+
+use super::Database;
+
+/// The name of every story's source.
+pub(crate) const SOURCE: &str = "acme";
+
+/// The key that stories seal with.
+pub(crate) const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+/// The variable that holds the credential, and the credential.
+pub(crate) const TOKEN: (&str, &str) = ("STORY_TOKEN", "good-token");
+
+/// No command of a story takes longer, on a machine that is busy with other tests too.
+const COMMAND_MAX: Duration = Duration::from_secs(150);
+
+/// A database, and the settings that the program is run with.
+pub(crate) struct Scene {
+    pub(crate) database: Database,
+    settings: Vec<(String, String)>,
+}
+
+impl Scene {
+    /// Sets the scene over a database.
+    pub(crate) fn new(database: Database) -> Self {
+        let settings = [
+            ("SYNCLINE_DATABASE_URL", database.url().to_owned()),
+            ("SYNCLINE_KEY", KEY.to_owned()),
+            (TOKEN.0, TOKEN.1.to_owned()),
+            ("NO_COLOR", "1".to_owned()),
+        ];
+        Self { settings: settings.map(|(name, value)| (name.to_owned(), value)).into(), database }
+    }
+
+    /// Sets the scene with a source that reads `repos` of a simulator, or all it shows where none is named.
+    pub(crate) async fn with_source(database: Database, sim: &Sim, repos: &[&str]) -> Self {
+        let scene = Self::new(database);
+        scene.add_source(sim, repos).await;
+        scene
+    }
+
+    /// Changes a variable of the environment for what is run from now on.
+    pub(crate) fn set(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        self.settings.retain(|it| it.0 != name);
+        self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Takes a variable of the environment away.
+    pub(crate) fn unset(mut self, name: &str) -> Self {
+        self.settings.retain(|it| it.0 != name);
+        self
+    }
+
+    /// Sets the same scene over a copy of the database.
+    pub(crate) async fn copy(&self) -> Self {
+        let database = self.database.copy().await;
+        let mut settings = self.settings.clone();
+        for (name, value) in &mut settings {
+            if name == "SYNCLINE_DATABASE_URL" {
+                database.url().clone_into(value);
+            }
+        }
+        Self { database, settings }
+    }
+
+    /// Adds the story's source.
+    pub(crate) async fn add_source(&self, sim: &Sim, repos: &[&str]) {
+        let url = sim.github_url();
+        let mut arguments = vec!["source", "add", "github", "--name", SOURCE, "--base-url", &url];
+        arguments.extend(repos.iter().flat_map(|it| ["--repo", it]));
+        arguments.extend(["--token-env", TOKEN.0, "--json"]);
+        self.run(&arguments).await.expect_code(0);
+    }
+
+    /// Runs a command to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
+        self.start(arguments).ended().await
+    }
+
+    /// Syncs the story's source to the end.
+    pub(crate) async fn sync(&self) -> Ended {
+        self.run(&["sync", "start", "--source", SOURCE, "--wait", "--json"]).await
+    }
+
+    /// Begins to sync the story's source.
+    pub(crate) fn start_sync(&self) -> Running {
+        self.start(&["sync", "start", "--source", SOURCE, "--wait", "--json"])
+    }
+
+    /// Syncs the story's source to the end, and fails unless it completed.
+    pub(crate) async fn completes(&self) -> Value {
+        let ended = self.sync().await;
+        ended.expect_code(0);
+        let sync = ended.json();
+        assert_eq!(sync["state"], "completed", "{sync:#}");
+        sync
+    }
+
+    /// Begins to run a command.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.starts_with("SYNCLINE_") || name == "GITHUB_TOKEN" {
+                command.env_remove(&*name);
+            }
+        }
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command.current_dir(self.database.folder()).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let child = command.spawn().unwrap();
+        let pid = child.id().and_then(|it| i32::try_from(it).ok()).and_then(Pid::from_raw).unwrap();
+        let mut waiting = JoinSet::new();
+        waiting.spawn(async move { child.wait_with_output().await.unwrap() });
+        Running { pid, waiting, said: arguments.join(" ") }
+    }
+}
+
+/// A process under way; it is killed when it is dropped.
+pub(crate) struct Running {
+    pid: Pid,
+    waiting: JoinSet<Output>,
+    said: String,
+}
+
+impl Running {
+    /// Returns the process's number.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid, signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(self) -> Ended {
+        self.ended_within(COMMAND_MAX).await
+    }
+
+    /// Waits for its end, and fails when that takes longer.
+    pub(crate) async fn ended_within(mut self, limit: Duration) -> Ended {
+        let ended = tokio::time::timeout(limit, self.waiting.join_next()).await;
+        let output = ended.unwrap_or_else(|_| panic!("`{}` did not end within {limit:?}", self.said));
+        Ended::new(self.said, output.unwrap().unwrap())
+    }
+}
+
+/// How a process ended.
+pub(crate) struct Ended {
+    said: String,
+    pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    fn new(said: String, output: Output) -> Self {
+        use std::os::unix::process::ExitStatusExt as _;
+        Self {
+            said,
+            code: output.status.code(),
+            signal: output.status.signal(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Says whether it was killed with SIGKILL.
+    pub(crate) fn was_killed(&self) -> bool {
+        self.signal == Some(9)
+    }
+
+    /// Fails unless it ended with this code.
+    pub(crate) fn expect_code(&self, code: i32) -> &Self {
+        assert_eq!(self.code, Some(code), "{}", self.told());
+        self
+    }
+
+    /// Fails unless it told this.
+    pub(crate) fn expect_words(&self, words: &str) -> &Self {
+        assert!(
+            self.stdout.contains(words) || self.stderr.contains(words),
+            "no {words:?} in {}",
+            self.told()
+        );
+        self
+    }
+
+    /// Returns the one JSON object that it printed.
+    pub(crate) fn json(&self) -> Value {
+        let lines: Vec<&str> = self.stdout.lines().filter(|it| !it.trim().is_empty()).collect();
+        assert_eq!(lines.len(), 1, "one JSON object was expected: {}", self.told());
+        serde_json::from_str(lines[0]).unwrap_or_else(|error| panic!("{error}: {}", self.told()))
+    }
+
+    /// Returns the error that it printed as JSON: its stable word and its sentence.
+    pub(crate) fn error(&self) -> (String, String) {
+        let error = &self.json()["error"];
+        let text = |key: &str| error[key].as_str().unwrap_or_else(|| panic!("{}", self.told())).to_owned();
+        (text("code"), text("message"))
+    }
+
+    /// Returns all that is known, for a failing test.
+    pub(crate) fn told(&self) -> String {
+        format!(
+            "`{}` ended with code {:?}, signal {:?}\nstdout: {}\nstderr: {}",
+            self.said, self.code, self.signal, self.stdout, self.stderr
+        )
+    }
+}
