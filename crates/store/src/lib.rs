@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::watch;
 
-pub use commit::{Commit, Lease, OpenJob, Pass, Progress, Validator};
+pub use commit::{Commit, OpenJob, Pass, Progress, Validator};
 pub use db::writer::KillAt;
 pub use error::{OpenError, StoreError};
 pub use event::EventRow;
@@ -36,7 +36,7 @@ pub use queue::budget::BudgetRow;
 pub use queue::enqueue::{Enqueue, Enqueued, StoredFacts};
 pub use queue::settle::Settlement;
 pub use queue::wakeup::Wakeups;
-pub use queue::{Claim, RESCUES_MAX, Signals};
+pub use queue::{Claim, Lease, RESCUES_MAX, Signals};
 pub use read::{JobCounts, JobError, JobRow, LastError, SourceStatus, SyncRow};
 pub use source::{NewSource, SecretChange, SourceChange, SourceRow};
 pub use vault::{KeyError, Secret, SecretError, Vault};

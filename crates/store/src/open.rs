@@ -105,7 +105,9 @@ async fn open_sqlite(options: &Options, tables: &[&'static Table]) -> Result<Db,
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("journal_size_limit", WAL_BYTES.to_string())
-        .pragma("wal_autocheckpoint", WAL_PAGES.to_string());
+        .pragma("wal_autocheckpoint", WAL_PAGES.to_string())
+        // A statement of ours is thousands of characters long, and says nothing that an event does not.
+        .disable_statement_logging();
     let path = base.get_filename().display().to_string();
     // Savepoints keep what they may have to undo in memory: a page's worth is bounded, a temporary file is slow.
     let mut writing =
@@ -140,20 +142,21 @@ async fn prepare_sqlite(conn: SqliteConnection, tables: &[&Table]) -> Result<Sql
 
 fn sqlite_error(path: &str, error: StoreError) -> OpenError {
     let path = path.to_owned();
-    let code = match &error {
+    let inner = match &error {
         StoreError::Full => return OpenError::Full,
-        StoreError::Broken(inner) => inner
-            .downcast_ref::<sqlx::Error>()
-            .and_then(|it| it.as_database_error())
-            .and_then(|it| it.code().and_then(|code| code.parse::<i64>().ok())),
+        StoreError::Broken(inner) => {
+            inner.downcast_ref::<sqlx::Error>().and_then(|it| it.as_database_error())
+        }
         _ => None,
     };
+    let why = inner.map_or_else(String::new, |it| it.message().to_owned());
+    let code = inner.and_then(|it| it.code().and_then(|code| code.parse::<i64>().ok()));
     // The low byte of an extended code is the code itself.
     match code.map(|it| it & 0xff) {
         // SQLITE_CORRUPT and SQLITE_NOTADB.
         Some(11 | 26) => OpenError::NotADatabase { path },
         // SQLITE_PERM, SQLITE_READONLY, SQLITE_IOERR and SQLITE_CANTOPEN.
-        Some(3 | 8 | 10 | 14) => OpenError::Unwritable { path, why: error.to_string() },
+        Some(3 | 8 | 10 | 14) => OpenError::Unwritable { path, why },
         _ => OpenError::Broken(error),
     }
 }

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
-use super::{Commit, Lease};
+use super::Commit;
 use crate::db::{Conn, args, to_json};
 use crate::dialect::each;
 use crate::error::StoreError;
 use crate::partition::{self, FoundBy};
+use crate::queue::Lease;
 use crate::queue::enqueue::{self, Streams};
 
 /// Keeps what a page found and makes its jobs.

@@ -6,10 +6,11 @@ use domain::page::{Cursor, Item, Wanted};
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
-use super::{Commit, Lease, fence, place};
+use super::{Commit, fence, place};
 use crate::db::{Conn, args, to_json};
 use crate::dialect::{each, without_nul};
 use crate::error::StoreError;
+use crate::queue::Lease;
 
 /// Reads the items to go on with: those that others may start from come first.
 pub(crate) async fn due(conn: &mut Conn, lease: &Lease, max: u32) -> Result<Vec<Item>, StoreError> {

@@ -8,11 +8,12 @@ use domain::page::{Next, Record, Sweep};
 use domain::table::{Cell, Table, Upkeep};
 use sqlx::AssertSqlSafe;
 
-use super::{Commit, Lease, Pass, Validator, place};
+use super::{Commit, Pass, Validator, place};
 use crate::db::{Arg, Conn, args, to_json};
 use crate::dialect::{each, without_nul};
 use crate::error::{StoreError, corrupt};
 use crate::landing::{self, Layouts};
+use crate::queue::Lease;
 
 /// Reads what makes the partition's requests conditional.
 pub(super) async fn validators(

@@ -13,8 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use domain::connector::Group;
 use domain::event::Event;
-use domain::id::{JobId, SourceId, SyncId};
-use domain::job::{JobState, Lane};
+use domain::job::JobState;
 use domain::page::{Cursor, Next, Page};
 use domain::source::Settings;
 use jiff::Timestamp;
@@ -24,34 +23,10 @@ use crate::db::{Conn, args, to_json};
 use crate::error::{StoreError, corrupt};
 use crate::event::{self, About};
 use crate::landing::{self, Layouts, Prepared};
+use crate::queue::Lease;
 
 /// How often a job says in an event how far it is: often enough to watch, seldom enough to keep.
 const PROGRESS_EVERY_MS: i64 = 1000;
-
-/// The timed right to run a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// The job.
-    pub job: JobId,
-    /// The fence: a later claim has a higher one.
-    pub generation: i64,
-    /// When it runs out.
-    pub until: Timestamp,
-    /// The job's source.
-    pub source: SourceId,
-    /// The job's sync.
-    pub sync: SyncId,
-    /// The group of its stream.
-    pub group: String,
-    /// Its stream.
-    pub stream: String,
-    /// Its partition.
-    pub partition: String,
-    /// Its lane.
-    pub lane: Lane,
-    /// Which attempt this is since the last progress, from 1.
-    pub attempt: u32,
-}
 
 /// What a worker needs to go on with a job.
 #[derive(Clone, Debug)]

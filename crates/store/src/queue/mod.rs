@@ -14,7 +14,6 @@ use domain::job::{JobState, Lane};
 use jiff::{SignedDuration, Timestamp};
 use sqlx::AssertSqlSafe;
 
-use crate::commit::Lease;
 use crate::db::{Conn, Row, args, to_json};
 use crate::dialect::{each, skip_locked};
 use crate::error::{StoreError, corrupt};
@@ -23,6 +22,31 @@ use crate::event::{self, About};
 /// Rescues without progress before a job is discarded: enough for a night of restarts, too few for a job that kills
 /// its process each time to go on doing so for ever.
 pub const RESCUES_MAX: i64 = 100;
+
+/// The timed right to run a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The job.
+    pub job: JobId,
+    /// The fence: a later claim has a higher one.
+    pub generation: i64,
+    /// When it runs out.
+    pub until: Timestamp,
+    /// The job's source.
+    pub source: SourceId,
+    /// The job's sync.
+    pub sync: SyncId,
+    /// The group of its stream.
+    pub group: String,
+    /// Its stream.
+    pub stream: String,
+    /// Its partition.
+    pub partition: String,
+    /// Its lane.
+    pub lane: Lane,
+    /// Which attempt this is since the last progress, from 1.
+    pub attempt: u32,
+}
 
 /// Who wants work.
 #[derive(Clone, Debug)]
