@@ -287,17 +287,17 @@ async fn the_projects_own_history_is_followed() {
 
     git.set_date(1_800_000_000);
     git.commits(3, "new");
-    git.branch("old-side", "main~5");
+    git.branch("a-side", "main~5");
     git.commits(2, "aside");
     scene.completes().await;
     assert_like_git(&scene, &git, false, "new commits and a new branch").await;
     git.checkout("main");
-    git.merge("old-side");
+    git.merge("a-side");
     scene.completes().await;
     assert_like_git(&scene, &git, false, "a merge of a side branch").await;
     git.run(&["reset", "-q", "--hard", "main~2"]);
     git.commits(1, "instead");
-    git.delete_branch("old-side");
+    git.delete_branch("a-side");
     scene.completes().await;
     assert_like_git(&scene, &git, true, "a force push and a deleted branch").await;
     assert_nothing_new(&scene, &sim, git.branches().len()).await;

@@ -2,6 +2,7 @@
 //!
 //! Never skips: without `TEST_DATABASE_URL` a story on PostgreSQL fails and says what to do.
 
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -75,6 +76,54 @@ impl Database {
         let path = copy.url.trim_start_matches("sqlite://").to_owned();
         self.execute(&format!("vacuum into '{path}'")).await;
         copy
+    }
+
+    /// Keeps the content as it is now. Nobody may write meanwhile.
+    pub(crate) async fn keep(&self) {
+        if self.is_sqlite() {
+            return self.execute(&format!("vacuum into '{}'", self.kept().display())).await;
+        }
+        self.execute("create schema kept").await;
+        for table in self.tables().await {
+            self.execute(&format!("create table kept.{table} as table public.{table}")).await;
+        }
+    }
+
+    /// Puts back what was kept; a fresh database would take PostgreSQL ten times as long.
+    pub(crate) async fn restore(&self) {
+        if self.is_sqlite() {
+            let path = self.url.trim_start_matches("sqlite://");
+            // What a killed process left beside the file belongs to the content that goes.
+            for beside in ["-wal", "-shm"] {
+                std::fs::remove_file(format!("{path}{beside}")).ok();
+            }
+            std::fs::copy(self.kept(), path).unwrap();
+            return;
+        }
+        let tables = self.tables().await;
+        let mut sql = format!("begin; truncate {} restart identity; ", tables.join(", "));
+        for table in tables {
+            write!(sql, "insert into {table} overriding system value select * from kept.{table}; ").unwrap();
+        }
+        // Numbers go on behind those that are there.
+        for table in ["syncs", "jobs", "events", "sources"] {
+            let last = format!("(select coalesce(max(id), 0) + 1 from {table})");
+            write!(sql, "select setval(pg_get_serial_sequence('{table}', 'id'), {last}, false); ").unwrap();
+        }
+        self.execute(&format!("{sql} commit")).await;
+    }
+
+    fn kept(&self) -> std::path::PathBuf {
+        self.folder.path().join("kept.db")
+    }
+
+    /// Lists our tables, those first that others refer to.
+    async fn tables(&self) -> Vec<String> {
+        let sql = "select cast(tablename as text) from pg_tables where schemaname = 'public' order by 1";
+        let mut tables = self.lines(sql).await;
+        let first = ["tenants", "sources", "syncs"];
+        tables.sort_by_key(|it| first.iter().position(|first| first == it).unwrap_or(first.len()));
+        tables
     }
 
     /// Returns its address.

@@ -91,7 +91,13 @@ impl Scene {
 
     /// Syncs the story's source to the end.
     pub(crate) async fn sync(&self) -> Ended {
-        self.run(&["sync", "start", "--source", SOURCE, "--wait", "--json"]).await
+        self.sync_with(&[]).await
+    }
+
+    /// Syncs the story's source to the end, with more in the environment of this one process.
+    pub(crate) async fn sync_with(&self, more: &[(&str, &str)]) -> Ended {
+        let arguments = ["sync", "start", "--source", SOURCE, "--wait", "--json"];
+        self.start_with(&arguments, more).ended().await
     }
 
     /// Begins to sync the story's source.
@@ -110,6 +116,10 @@ impl Scene {
 
     /// Begins to run a command.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        self.start_with(arguments, &[])
+    }
+
+    fn start_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
@@ -118,7 +128,7 @@ impl Scene {
             }
         }
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
-        command.current_dir(self.database.folder()).args(arguments);
+        command.envs(more.iter().copied()).current_dir(self.database.folder()).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let child = command.spawn().unwrap();
         let pid = child.id().and_then(|it| i32::try_from(it).ok()).and_then(Pid::from_raw).unwrap();
