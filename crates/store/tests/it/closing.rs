@@ -15,6 +15,7 @@ for_each_database!(
     a_sync_with_nothing_to_do_completes_at_once,
     a_blocked_job_closes_its_sync_as_partial_and_completes_it_later,
     the_next_sync_takes_over_a_blocked_job_that_is_due,
+    a_sync_stays_open_while_a_job_that_it_took_over_is_due,
     the_next_sync_skips_a_job_that_is_still_blocked,
     a_refused_credential_stops_every_job_of_the_source,
     a_cancelled_sync_stops,
@@ -102,6 +103,23 @@ async fn the_next_sync_takes_over_a_blocked_job_that_is_due(database: &Database)
     complete(&store, &own[0], at(602)).await;
     assert_eq!(read(&store, &next).await.state, SyncState::Running);
     complete(&store, &adopted[0], at(603)).await;
+    assert_eq!(read(&store, &next).await.state, SyncState::Completed);
+}
+
+async fn a_sync_stays_open_while_a_job_that_it_took_over_is_due(database: &Database) {
+    let (store, source) = begin(database, two()).await;
+    let first = start(&store, source, at(1)).await;
+    for lease in claim(&store, at(2)).await {
+        let snooze = failed(Verdict::Snooze { until: at(500) }, "rate_limited");
+        store.settle(&lease, snooze, at(3)).await.unwrap();
+    }
+    assert_eq!(read(&store, &first).await.state, SyncState::Partial);
+    let next = start(&store, source, at(600)).await;
+    assert_eq!((next.jobs.scheduled, next.jobs.total), (2, 2));
+    let lease = store.claim(claim_of("a", 1), at(601)).await.unwrap().remove(0);
+    complete(&store, &lease, at(602)).await;
+    assert_eq!(read(&store, &next).await.state, SyncState::Running, "the other one is due");
+    complete(&store, &claim_one(&store, at(603)).await, at(604)).await;
     assert_eq!(read(&store, &next).await.state, SyncState::Completed);
 }
 
