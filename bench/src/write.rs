@@ -14,6 +14,7 @@ const SOURCE: i64 = 1;
 
 /// What `syncline` sets: full durability, a cache of 16 MiB, and a log that shrinks back to 16 MiB.
 const SETTINGS: &str = "
+pragma page_size = 16384;
 pragma journal_mode = wal;
 pragma synchronous = full;
 pragma foreign_keys = on;

@@ -37,6 +37,10 @@ const READERS_MAX: u32 = 4;
 /// Connections of one process to a server: its workers' commits, and a few readers.
 const CONNECTIONS_MAX: u32 = 16;
 
+/// The size of SQLite's pages, of a new file. A commit's raw body is some 4.5 KB: in SQLite's own 4 KiB each row spills
+/// to a second page; measured, 16 KiB writes the same rows with a fifth less CPU.
+const PAGE_BYTES: u32 = 16 * 1024;
+
 /// What a reader caches: its questions are small.
 const READER_CACHE_KIB: u32 = 1024;
 
@@ -100,6 +104,7 @@ async fn open_sqlite(options: &Options, tables: &[&'static Table]) -> Result<Db,
     let base = SqliteConnectOptions::from_str(&options.url)
         .map_err(|error| OpenError::Url { why: format!("is not one of SQLite ({error})") })?
         .create_if_missing(true)
+        .page_size(PAGE_BYTES)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)

@@ -187,6 +187,8 @@ async fn seal(
     vault: &Vault,
 ) -> Result<(), StoreError> {
     let sealed = vault.seal(id, provider, secret).map_err(broken)?;
+    // What is known of budgets is the other credential's.
+    conn.execute("delete from budgets where source_id = $1", args![id]).await?;
     let sql = "update sources set secret = $2, secret_key_id = $3 where id = $1";
     conn.execute(sql, args![id, Some(sealed), vault.key_id()]).await?;
     Ok(())

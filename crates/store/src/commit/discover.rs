@@ -62,7 +62,7 @@ async fn run_again(
              and items.partition = jobs.partition and items.have is distinct from items.wanted
              and items.failed_job is distinct from jobs.id)"
     } else {
-        "and sync_id <> $4 and not exists (select 1 from jobs as own where own.sync_id = $4
+        "and sync_id <> $4 and not exists (select 1 from jobs as own where own.source_id = $1 and own.sync_id = $4
              and own.stream = $2 and own.partition = jobs.partition)"
     };
     let sql = format!(

@@ -1,6 +1,6 @@
 //! Budgets as the database knows them: one row per source and bucket.
 //!
-//! Never lets an older word replace a newer one.
+//! Never lets an older word replace a newer one, and never forgets a refusal before its time.
 
 use domain::id::SourceId;
 use jiff::Timestamp;
@@ -47,17 +47,23 @@ pub(crate) async fn save(conn: &mut Conn, source: SourceId, budgets: &[BudgetRow
             (&it.bucket, it.limit, it.remaining, ms(it.resets_at), ms(it.blocked_until), observed_at)
         })
         .collect();
+    // A refusal holds for everybody, whichever process was told it and whenever it comes to say so.
+    let longer = "excluded.blocked_until > coalesce(budgets.blocked_until, 0)";
+    let newer = "excluded.observed_at >= budgets.observed_at";
+    let set = |column: &str, when: &str| {
+        format!("{column} = case when {when} then excluded.{column} else budgets.{column} end")
+    };
+    let columns =
+        ["request_limit", "remaining", "resets_at", "observed_at"].map(|it| set(it, newer)).join(", ");
     let sql = format!(
         "insert into budgets (source_id, bucket, request_limit, remaining, resets_at, blocked_until, observed_at)
          select $1, t.value ->> 0, cast(t.value ->> 1 as bigint), cast(t.value ->> 2 as bigint),
              cast(t.value ->> 3 as bigint), cast(t.value ->> 4 as bigint), cast(t.value ->> 5 as bigint)
          from {} where true
          on conflict (source_id, bucket) do update
-             set request_limit = excluded.request_limit, remaining = excluded.remaining,
-                 resets_at = excluded.resets_at, blocked_until = excluded.blocked_until,
-                 observed_at = excluded.observed_at
-             where excluded.observed_at >= budgets.observed_at",
+             set {columns}, {} where {newer} or {longer}",
         each(conn, "$2"),
+        set("blocked_until", longer),
     );
     conn.execute(AssertSqlSafe(sql), args![source, to_json(&rows)?]).await?;
     Ok(())

@@ -34,9 +34,12 @@ pub(crate) async fn close_if_done(conn: &mut Conn, sync: SyncId, now: Timestamp)
             count(case when job.state = 'completed' then 1 end) as completed,
             count(case when job.state = 'cancelled' then 1 end) as cancelled,
             (select count(*) from items join jobs as failed on failed.id = items.failed_job
-                where failed.sync_id = $1) as item_errors
+                where failed.sync_id = $1) as item_errors,
+            (select count(*) from jobs as other where other.source_id = sync.source_id
+                and other.stream_group = sync.stream_group and other.lane = 'forward' and other.sync_id <> sync.id
+                and other.state in ('available', 'scheduled', 'retryable', 'running')) as skipped
         from syncs as sync left join jobs as job on job.sync_id = sync.id
-        where sync.id = $1 group by sync.id, sync.source_id, sync.state";
+        where sync.id = $1 group by sync.id, sync.source_id, sync.stream_group, sync.state";
     let row = conn.one(sql, args![sync, now]).await?;
     let before = row.word("state", SyncState::from_word, ("syncs", &sync))?;
     if before == SyncState::Running && row.count("due")? > 0 {
@@ -48,6 +51,7 @@ pub(crate) async fn close_if_done(conn: &mut Conn, sync: SyncId, now: Timestamp)
         completed: row.count("completed")?,
         cancelled: row.count("cancelled")?,
         item_errors: row.count("item_errors")?,
+        skipped: row.count("skipped")?,
     });
     if before == after {
         return Ok(());
@@ -68,12 +72,15 @@ struct Counts {
     completed: u64,
     cancelled: u64,
     item_errors: u64,
+    /// Partitions that it left to jobs of an earlier sync, which are still blocked.
+    skipped: u64,
 }
 
 /// What the ended jobs of a sync came to.
 fn outcome(jobs: &Counts) -> SyncState {
     if jobs.completed == jobs.total {
-        return if jobs.item_errors == 0 { SyncState::Completed } else { SyncState::Partial };
+        let whole = jobs.item_errors == 0 && jobs.skipped == 0;
+        return if whole { SyncState::Completed } else { SyncState::Partial };
     }
     if jobs.completed > 0 || jobs.blocked > 0 {
         SyncState::Partial

@@ -188,7 +188,7 @@ async fn insert_jobs(
     } else {
         "and (partition.refresh_ms is null or partition.last_synced_at is null
              or partition.last_synced_at <= $5 - partition.refresh_ms)
-         and not exists (select 1 from jobs as own where own.sync_id = sync.id
+         and not exists (select 1 from jobs as own where own.source_id = sync.source_id and own.sync_id = sync.id
              and own.stream = partition.stream and own.partition = partition.key)"
     };
     let sql = format!(
