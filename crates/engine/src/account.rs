@@ -12,7 +12,7 @@ use domain::source::Settings;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::header::HeaderMap;
 use store::Secret;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use url::Url;
 
 use crate::budget::Budgets;
@@ -30,11 +30,11 @@ pub(crate) struct Gate {
 impl Gate {
     /// Makes the gate of a source. The pace belongs to the provider's own service; other hosts of the same software
     /// set limits of their own and state them.
-    pub(crate) fn new(spec: &Spec, base_url: &str, in_flight_max: usize) -> Self {
+    pub(crate) fn new(spec: &Spec, base_url: &str, in_flight_max: usize, refused: Arc<Notify>) -> Self {
         let per_minute = spec.limits.per_minute.filter(|_| base_url == spec.default_base_url);
         let quota = per_minute.and_then(NonZeroU32::new).map(Quota::per_minute);
         Self {
-            budgets: Budgets::default(),
+            budgets: Budgets::new(refused),
             under_way: Semaphore::new(spec.limits.concurrent_max.min(in_flight_max).max(1)),
             pace: quota.map(RateLimiter::direct),
         }

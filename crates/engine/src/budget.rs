@@ -3,18 +3,24 @@
 //! It must never let a request go that the provider said it would refuse.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::connector::{Meter, WHOLE_ACCOUNT};
 use domain::policy::{self, Thresholds};
 use domain::trigger::Trigger;
 use jiff::{SignedDuration, Timestamp};
 use store::BudgetRow;
+use tokio::sync::Notify;
 
 /// The budgets of one account.
 #[derive(Debug, Default)]
 pub(crate) struct Budgets {
     buckets: Mutex<HashMap<String, Bucket>>,
+    /// Whether a refusal was noted that the database does not know yet.
+    untold: AtomicBool,
+    /// Woken at each refusal.
+    refused: Arc<Notify>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -44,16 +50,26 @@ pub(crate) struct Spent {
 }
 
 impl Budgets {
-    /// Takes over what the database knows, for buckets of which nothing newer is known.
+    /// Makes budgets that wake `refused` at each refusal.
+    pub(crate) fn new(refused: Arc<Notify>) -> Self {
+        Self { refused, ..Self::default() }
+    }
+
+    /// Says whether there was a refusal since the last time this was asked.
+    pub(crate) fn take_untold(&self) -> bool {
+        self.untold.swap(false, Ordering::Relaxed)
+    }
+
+    /// Takes over what the database knows: refusals, and the counts of buckets of which nothing newer is known.
     pub(crate) fn load(&self, rows: Vec<BudgetRow>) {
         let mut buckets = self.lock();
         for row in rows {
             let bucket = buckets.entry(row.bucket).or_default();
+            bucket.blocked_until = bucket.blocked_until.max(row.blocked_until);
             if bucket.observed_at.is_none_or(|at| at < row.observed_at) {
                 bucket.limit = row.limit.and_then(|it| u64::try_from(it).ok());
                 bucket.remaining = row.remaining.and_then(|it| u64::try_from(it).ok());
                 bucket.resets_at = row.resets_at;
-                bucket.blocked_until = row.blocked_until;
                 bucket.observed_at = Some(row.observed_at);
             }
         }
@@ -99,6 +115,11 @@ impl Budgets {
         }
         for meter in meters {
             buckets.entry(meter.bucket.to_owned()).or_default().note(meter, now);
+        }
+        drop(buckets);
+        if meters.iter().any(|it| it.refused.is_some()) {
+            self.untold.store(true, Ordering::Relaxed);
+            self.refused.notify_one();
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::connector::Spec;
 use domain::id::{JobId, SourceId};
 use store::{BudgetRow, Lease, Signals};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::Gate;
@@ -23,6 +24,8 @@ pub(crate) struct Pool {
     pub(crate) http: Http,
     pub(crate) bodies: Bodies,
     in_flight_max: usize,
+    /// Woken when a provider refuses a request, so that other processes are told.
+    pub(crate) refused: Arc<Notify>,
     gates: Mutex<HashMap<SourceId, Arc<Gate>>>,
     held: Mutex<HashMap<JobId, Held>>,
 }
@@ -42,6 +45,7 @@ impl Pool {
             http,
             bodies: Bodies::new(),
             in_flight_max,
+            refused: Arc::default(),
             gates: Mutex::default(),
             held: Mutex::default(),
         }
@@ -97,6 +101,11 @@ impl Pool {
         self.gates().get(&source).cloned()
     }
 
+    /// Returns the gates of all sources that were asked here.
+    pub(crate) fn known_gates(&self) -> Vec<(SourceId, Arc<Gate>)> {
+        self.gates().iter().map(|(source, gate)| (*source, gate.clone())).collect()
+    }
+
     /// Makes the gate of a source, with what the database knows of its budgets.
     pub(crate) fn make_gate(
         &self,
@@ -106,8 +115,8 @@ impl Pool {
         rows: Vec<BudgetRow>,
     ) -> Arc<Gate> {
         let mut gates = self.gates();
-        let gate =
-            gates.entry(source).or_insert_with(|| Arc::new(Gate::new(spec, base_url, self.in_flight_max)));
+        let new = || Arc::new(Gate::new(spec, base_url, self.in_flight_max, self.refused.clone()));
+        let gate = gates.entry(source).or_insert_with(new);
         gate.budgets.load(rows);
         gate.clone()
     }

@@ -12,7 +12,7 @@ use store::{Claim, Lease, Settlement, StoreError};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::account::Account;
+use crate::account::{Account, Gate};
 use crate::fetch::{Fetcher, Place};
 use crate::node;
 use crate::run::{Ended, Run, Tally};
@@ -23,6 +23,10 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// How often held jobs are asked whether they were cancelled or lost; half of the two seconds a cancel may take.
 const SIGNALS_EVERY: Duration = Duration::from_millis(500);
+
+/// How often another process's refusals are looked for: half of the second that a provider forgives, as telling
+/// takes next to nothing.
+const REFUSALS_EVERY: Duration = Duration::from_millis(500);
 
 /// How often leases that ran out are looked for.
 const RESCUE_EVERY: SignedDuration = SignedDuration::from_secs(5);
@@ -49,6 +53,8 @@ impl SyncService {
         let keeper = self.clone();
         let mut keeping = JoinSet::new();
         keeping.spawn(async move { keeper.keep_leases().await });
+        let sharer = self.clone();
+        keeping.spawn(async move { sharer.share_refusals().await });
         let worked = self.work_until(sources, &stop, &mut tasks, &mut leases).await;
         self.pool.stop_all();
         let drain = async {
@@ -280,6 +286,33 @@ impl SyncService {
                 }
             }
         }
+    }
+
+    /// Writes refusals down at once, and learns of those that other processes were told: a limit is the account's,
+    /// and it outlives the process that met it.
+    async fn share_refusals(&self) {
+        loop {
+            tokio::select! {
+                () = self.pool.refused.notified() => {}
+                () = tokio::time::sleep(REFUSALS_EVERY) => {}
+            }
+            if self.pool.generations().is_empty() {
+                continue;
+            }
+            for (source, gate) in self.pool.known_gates() {
+                if let Err(error) = self.share(source, &gate).await {
+                    tracing::warn!(%error, "cannot share what a provider refused");
+                }
+            }
+        }
+    }
+
+    async fn share(&self, source: SourceId, gate: &Gate) -> Result<(), StoreError> {
+        if gate.budgets.take_untold() {
+            self.store.save_budgets(source, gate.budgets.rows()).await?;
+        }
+        gate.budgets.load(self.store.budgets(source).await?);
+        Ok(())
     }
 }
 
