@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use rustix::process::Signal;
 use sim::{Options, Sim, State, WorldSource};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,11 @@ use crate::support::{
     until,
 };
 
-on_both!(a_spent_budget_puts_jobs_away_and_resumes_each_once, a_denied_repository_is_no_limit);
+on_both!(
+    a_spent_budget_puts_jobs_away_and_resumes_each_once,
+    a_limit_outlives_the_process_that_met_it,
+    a_denied_repository_is_no_limit,
+);
 
 const NAMES: [&str; 2] = ["acme/repo-1", "acme/repo-2"];
 const WORLD: WorldSource = WorldSource::Seeded { seed: 31, repos: 2, commits: 300 };
@@ -155,6 +160,47 @@ async fn too_many_at_once_are_slowed_down_and_not_lost() {
     scene.completes().await;
     assert_truth(&scene.database, &sim, &names).await;
     assert!(sim.report().limits_met.secondary > 0, "the limit was never met: {:?}", sim.report());
+    assert_kept_rules(&sim);
+}
+
+/// A world whose answers take a while, so that processes meet limits while others are asking.
+async fn slow_and_limited(faults: &str) -> Sim {
+    let world = WorldSource::Seeded { seed: 36, repos: 4, commits: 450 };
+    let latency = Duration::from_millis(40);
+    let links = "nolast=acme/repo-1,nolast=acme/repo-2,opaque=acme/repo-3,opaque=acme/repo-4";
+    started(Options { world, latency, ..Options::default() }, &format!("{links},{faults}"), "").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_keep_one_limit() {
+    let sim = slow_and_limited("seed=2,secondary=0.06").await;
+    let names = sim.world().names();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let scene = Scene::with_source(Database::postgres().await, &sim, &names).await.set("SYNCLINE_WORKERS", 2);
+    let (one, other) = (scene.start_sync(), scene.start_sync());
+    one.ended().await.expect_code(0);
+    other.ended().await.expect_code(0);
+    assert_truth(&scene.database, &sim, &names).await;
+    assert!(sim.report().limits_met.secondary > 1, "{:?}", sim.report());
+    assert_kept_rules(&sim);
+}
+
+async fn a_limit_outlives_the_process_that_met_it(database: Database) {
+    let sim = slow_and_limited("seed=3,secondary=0.2").await;
+    let names = sim.world().names();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let scene = Scene::with_source(database, &sim, &names).await.set("SYNCLINE_WORKERS", 2);
+    for _ in 0..2 {
+        let syncing = scene.start_sync();
+        // The provider asked for two seconds; most of them are left when this is written down.
+        let left = || format!("select count(*) from budgets where blocked_until > {}", epoch_ms() + 1_200);
+        let known = async || (scene.database.number(&left()).await > 0).then_some(());
+        until("a limit is written down", Duration::from_secs(30), known).await;
+        syncing.signal(Signal::KILL);
+        assert!(syncing.ended().await.was_killed());
+    }
+    scene.completes().await;
+    assert_truth(&scene.database, &sim, &names).await;
     assert_kept_rules(&sim);
 }
 
