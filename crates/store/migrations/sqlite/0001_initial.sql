@@ -153,7 +153,6 @@ create table items (
     failed_job bigint,
     primary key (source_id, stream, partition, key)
 ) without rowid;
-create index items_due on items (source_id, stream, partition) where have is distinct from wanted;
 create index items_failed on items (failed_job) where failed_job is not null;
 
 -- Accepted requests: the jobs of each belong together.
@@ -243,6 +242,8 @@ create unique index jobs_active on jobs (source_id, stream, partition, lane)
 create index jobs_waiting on jobs (priority, not_before, id) where state in ('available', 'scheduled', 'retryable');
 create index jobs_running on jobs (id) where state = 'running';
 create index jobs_of_sync on jobs (sync_id, state);
+create index jobs_of_partition on jobs (source_id, stream, partition, sync_id);
+create index jobs_told_to_stop on jobs (sync_id) where cancel_requested;
 
 -- Facts of ours: appended, numbered, never changed.
 create table events (

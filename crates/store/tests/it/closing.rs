@@ -129,7 +129,9 @@ async fn the_next_sync_skips_a_job_that_is_still_blocked(database: &Database) {
     let next = start(&store, source, at(100)).await;
     assert_eq!(next.jobs.total, 1);
     complete(&store, &claim_one(&store, at(101)).await, at(102)).await;
-    assert_eq!(read(&store, &next).await.state, SyncState::Completed);
+    let closed = read(&store, &next).await;
+    assert_eq!(closed.state, SyncState::Partial, "one partition was left to the job that is blocked");
+    assert_eq!(store.facts(source, &GROUP, at(103)).await.unwrap().last_success_at, None);
 }
 
 async fn a_refused_credential_stops_every_job_of_the_source(database: &Database) {
