@@ -102,7 +102,12 @@ fn tables_of(specs: &[&'static Spec]) -> Vec<&'static Table> {
 
 async fn open_sqlite(options: &Options, tables: &[&'static Table]) -> Result<Db, OpenError> {
     let base = SqliteConnectOptions::from_str(&options.url)
-        .map_err(|error| OpenError::Url { why: format!("is not one of SQLite ({error})") })?
+        .map_err(|error| OpenError::Url { why: format!("is not one of SQLite ({error})") })?;
+    if options.url.contains(":memory:") || options.url.contains("mode=memory") {
+        // Readers and the writer each have a connection: in memory each would see a database of its own.
+        return Err(OpenError::Url { why: "names no file".to_owned() });
+    }
+    let base = base
         .create_if_missing(true)
         .page_size(PAGE_BYTES)
         .journal_mode(SqliteJournalMode::Wal)
@@ -125,11 +130,15 @@ async fn open_sqlite(options: &Options, tables: &[&'static Table]) -> Result<Db,
         OpenError::Broken(inner) => sqlite_error(&path, inner),
         other => other,
     })?;
-    let read = SqlitePoolOptions::new().max_connections(READERS_MAX).connect_lazy_with(
-        base.create_if_missing(false)
-            .pragma("cache_size", format!("-{READER_CACHE_KIB}"))
-            .pragma("query_only", "on"),
-    );
+    let read = SqlitePoolOptions::new()
+        .max_connections(READERS_MAX)
+        // A file does not go away as a server does.
+        .test_before_acquire(false)
+        .connect_lazy_with(
+            base.create_if_missing(false)
+                .pragma("cache_size", format!("-{READER_CACHE_KIB}"))
+                .pragma("query_only", "on"),
+        );
     let writer = Writer::start(conn, writing, KillSwitch::new(options.kill_at));
     Ok(Db::Lite { read, writer })
 }

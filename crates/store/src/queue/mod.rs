@@ -204,8 +204,8 @@ pub(crate) async fn rescue(
         count += 1;
     }
     let sql = format!(
-        "update jobs set state = $3, rescues = rescues + 1, attempt = case when attempt > 0 then attempt - 1 else 0 end, not_before = $1, lease_until = null, node = null,
-             worker = null
+        "update jobs set state = $3, rescues = rescues + 1, not_before = $1, lease_until = null, node = null,
+             worker = null, attempt = case when attempt > 0 then attempt - 1 else 0 end
          where {lost}",
     );
     let freed = conn.execute(AssertSqlSafe(sql), args![*now, &dead, JobState::Available.as_str()]).await?;

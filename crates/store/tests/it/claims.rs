@@ -98,6 +98,7 @@ async fn an_expired_lease_is_rescued(database: &Database) {
     assert_eq!(store.rescue(&[], at(62)).await.unwrap(), 1);
     let again = claim_one(&store, at(63)).await;
     assert_eq!((again.job, again.generation), (lease.job, lease.generation + 1));
+    assert_eq!(again.attempt, 1, "a process that died is not the job's fault");
     let signals = store.signals(&[(lease.job, lease.generation)]).await.unwrap();
     assert_eq!(signals, Signals { lost: vec![lease.job], cancelled: vec![] });
     let signals = store.signals(&[(again.job, again.generation)]).await.unwrap();

@@ -101,7 +101,7 @@ async fn a_folder_that_cannot_be_written_is_named() {
 
 #[tokio::test]
 async fn an_address_that_makes_no_sense_is_explained() {
-    for url in ["mysql://root@localhost/x", "syncline.db", ""] {
+    for url in ["mysql://root@localhost/x", "syncline.db", "", "sqlite::memory:"] {
         let sentence = refused(url).await;
         assert!(sentence.contains("write sqlite://path/to/file.db or postgres://"), "{sentence}");
     }

@@ -143,6 +143,16 @@ async fn the_newest_word_on_a_budget_wins(database: &Database) {
     settlement.budgets = vec![blocked.clone()];
     store.settle(&lease, settlement, at(13)).await.unwrap();
     assert_eq!(store.budgets(source).await.unwrap()[0], blocked);
+    // Answers that were under way say nothing of the refusal: it holds to its end.
+    store.save_budgets(source, vec![budget("core", 40, 14)]).await.unwrap();
+    let still = BudgetRow { blocked_until: Some(at(99)), ..budget("core", 40, 14) };
+    assert_eq!(store.budgets(source).await.unwrap()[0], still);
+    // Another credential has budgets of its own.
+    let row = store.source_by_id(source).await.unwrap().unwrap();
+    let secret = SecretChange::Set(Secret::from("other".to_owned()));
+    let change = SourceChange { settings: row.settings, enabled: true, secret, roots: vec![] };
+    store.update_source(source, change, &vault(), at(15)).await.unwrap();
+    assert_eq!(store.budgets(source).await.unwrap(), []);
 }
 
 async fn facts_say_what_the_policy_needs(database: &Database) {
