@@ -153,7 +153,7 @@ async fn a_secondary_limit_is_waited_for_as_long_as_it_says() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_many_at_once_are_slowed_down_and_not_lost() {
-    let sim = seeded(33, 6, 120, "", "concurrent=3").await;
+    let sim = seeded(33, 4, 60, "", "concurrent=3").await;
     let names = sim.world().names();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let scene = Scene::with_source(Database::sqlite(), &sim, &names).await.set("SYNCLINE_WORKERS", 16);
@@ -165,7 +165,7 @@ async fn too_many_at_once_are_slowed_down_and_not_lost() {
 
 /// A world whose answers take a while, so that processes meet limits while others are asking.
 async fn slow_and_limited(faults: &str) -> Sim {
-    let world = WorldSource::Seeded { seed: 36, repos: 4, commits: 450 };
+    let world = WorldSource::Seeded { seed: 36, repos: 4, commits: 230 };
     let latency = Duration::from_millis(40);
     let links = "nolast=acme/repo-1,nolast=acme/repo-2,opaque=acme/repo-3,opaque=acme/repo-4";
     started(Options { world, latency, ..Options::default() }, &format!("{links},{faults}"), "").await
@@ -173,7 +173,7 @@ async fn slow_and_limited(faults: &str) -> Sim {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_keep_one_limit() {
-    let sim = slow_and_limited("seed=2,secondary=0.06").await;
+    let sim = slow_and_limited("seed=2,secondary=0.12").await;
     let names = sim.world().names();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let scene = Scene::with_source(Database::postgres().await, &sim, &names).await.set("SYNCLINE_WORKERS", 2);
@@ -186,7 +186,7 @@ async fn two_processes_keep_one_limit() {
 }
 
 async fn a_limit_outlives_the_process_that_met_it(database: Database) {
-    let sim = slow_and_limited("seed=3,secondary=0.2").await;
+    let sim = slow_and_limited("seed=3,secondary=0.12").await;
     let names = sim.world().names();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let scene = Scene::with_source(database, &sim, &names).await.set("SYNCLINE_WORKERS", 2);

@@ -3,9 +3,11 @@
 //!
 //! What one repository is must never change what another one's rows are.
 
-use sim::State;
+use std::time::Duration;
 
-use crate::support::{Database, Scene, assert_kept_rules, assert_truth, on_both, seeded};
+use sim::{Options, State, WorldSource};
+
+use crate::support::{Database, Scene, assert_kept_rules, assert_truth, on_both, seeded, started};
 
 on_both!(each_state_is_told_and_the_others_go_on, all_visible_repositories_are_followed);
 
@@ -106,5 +108,19 @@ async fn links_are_followed_as_given() {
     }
     scene.completes().await;
     assert_truth(&scene.database, &sim, &names).await;
+    assert_kept_rules(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn repositories_are_read_side_by_side() {
+    let world = WorldSource::Seeded { seed: 44, repos: 6, commits: 60 };
+    let latency = Duration::from_millis(150);
+    let sim = started(Options { world, latency, ..Options::default() }, "", "").await;
+    let names: Vec<String> = sim.world().names();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let scene = Scene::with_source(Database::sqlite(), &sim, &names).await.set("SYNCLINE_WORKERS", 6);
+    scene.completes().await;
+    assert_truth(&scene.database, &sim, &names).await;
+    assert!(sim.report().in_flight_max >= 6, "{:?}", sim.report());
     assert_kept_rules(&sim);
 }
