@@ -3,6 +3,7 @@
 use domain::page::{Cursor, Page, Partition};
 use domain::table::Cell;
 use serde_json::json;
+use sqlx::Connection;
 use store::{Options, Pass, Store, StoreError};
 use tokio::task::JoinSet;
 
@@ -77,6 +78,45 @@ async fn a_closed_store_says_so(database: &Database) {
     let refused = store.enqueue(request(source, domain::trigger::Trigger::Cron), at(1)).await;
     assert!(matches!(refused, Err(StoreError::Broken(_))), "{refused:?}");
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadlock_is_tried_again() {
+    let database = Database::postgres().await;
+    let (store, source) = begin(&database, many(1)).await;
+    start(&store, source, at(1)).await;
+    let lease = claim_one(&store, at(2)).await;
+    let land = |title: &str, now: i64| {
+        let page = page(vec![project(1, title), project(2, title)], more(json!(1)));
+        let (store, lease) = (store.clone(), lease.clone());
+        async move { store.commit_page(&lease, commit(page, Pass::Incremental, at(now)), at(now)).await }
+    };
+    land("before", 3).await.unwrap();
+    // Somebody else holds the second row and then wants the first. The server ends one of the two; where it was not
+    // ours, the story begins again.
+    for round in 0.. {
+        let mut other = sqlx::PgConnection::connect(database.url()).await.unwrap();
+        sqlx::raw_sql("begin; update toy_projects set score = 1 where project_id = 2")
+            .execute(&mut other)
+            .await
+            .unwrap();
+        let mut ours = JoinSet::new();
+        ours.spawn(land(&format!("after {round}"), 4 + round));
+        let waiting = "select cast(count(*) as text) from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'";
+        while database.lines(waiting).await != ["1"] {}
+        let first = sqlx::raw_sql("update toy_projects set score = 1 where project_id = 1; commit");
+        let theirs = first.execute(&mut other).await;
+        drop(other);
+        ours.join_all().await.remove(0).unwrap();
+        if theirs.is_ok() {
+            break;
+        }
+    }
+    let titles = database.lines("select distinct left(title, 5) from toy_projects").await;
+    assert_eq!(titles, ["after"]);
+    let twice = "select cast(deadlocks > 0 as text) from pg_stat_database where datname = current_database()";
+    while database.lines(twice).await != ["true"] {}
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
