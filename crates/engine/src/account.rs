@@ -4,6 +4,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use domain::connector::{Connector, Spec};
 use domain::fault::{Cause, Fault};
@@ -50,6 +51,8 @@ pub(crate) struct Account {
     token: Option<Secret>,
     http: Http,
     clock: Clock,
+    /// The size of the last large answer.
+    body_bytes: AtomicUsize,
 }
 
 impl Account {
@@ -64,7 +67,7 @@ impl Account {
         let base = Url::parse(&settings.base_url)
             .map_err(|_| Fault::Malformed { what: "the source's base URL".to_owned() })?;
         let headers = fixed_headers(connector.spec().headers);
-        Ok(Self { connector, gate, base, headers, token, http, clock })
+        Ok(Self { connector, gate, base, headers, token, http, clock, body_bytes: AtomicUsize::new(0) })
     }
 
     /// Asks, when the budgets allow it, and reads off the answer what it says of them.
@@ -92,11 +95,18 @@ impl Account {
         // If this future is dropped half-way, the request still counts as under way until the budget's window ends;
         // the guard gives it back.
         let mut under_way = UnderWay { gate: &self.gate, grant: Some(grant), clock: &self.clock };
-        let access = Access { base: &self.base, headers: &self.headers, token: self.token.as_ref() };
+        let access = Access {
+            base: &self.base,
+            headers: &self.headers,
+            token: self.token.as_ref(),
+            body_bytes: self.body_bytes.load(Ordering::Relaxed),
+        };
         let (answer, sent) = self.http.get(access, &request.url, validator).await;
         let Ok(Answer::Whole(response) | Answer::NotModified(response)) = &answer else {
             return (answer, sent);
         };
+        // An eighth more: pages of one listing differ a little.
+        self.body_bytes.store(response.body.len() + response.body.len() / 8, Ordering::Relaxed);
         let meters = self.connector.meter(request, response);
         under_way.finish(&meters);
         let refused = meters.iter().find(|it| it.refused.is_some());

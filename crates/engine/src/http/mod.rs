@@ -61,6 +61,8 @@ pub(crate) struct Access<'a> {
     pub(crate) base: &'a Url,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) token: Option<&'a Secret>,
+    /// How large the answer will be, by the last one: room is made once, and not more than is needed.
+    pub(crate) body_bytes: usize,
 }
 
 /// What came back.
@@ -136,7 +138,7 @@ impl Http {
         }
         let headers = owned(answer.headers());
         let not_modified = status.as_u16() == 304;
-        let body = if not_modified { Bytes::new() } else { self.body(answer).await? };
+        let body = if not_modified { Bytes::new() } else { self.body(answer, access.body_bytes).await? };
         let response = Response {
             status: status.as_u16(),
             headers,
@@ -148,12 +150,13 @@ impl Http {
         Ok(Hop::Done(if not_modified { Answer::NotModified(response) } else { Answer::Whole(response) }))
     }
 
-    async fn body(&self, mut answer: reqwest::Response) -> Result<Bytes, Fault> {
+    async fn body(&self, mut answer: reqwest::Response, expected: usize) -> Result<Bytes, Fault> {
         let stated = answer.content_length().and_then(|it| usize::try_from(it).ok()).unwrap_or(0);
         if stated > self.limits.body_bytes_max {
             return Err(transient(Cause::TooLarge));
         }
-        let mut body = BytesMut::with_capacity(stated);
+        // A packed answer states no size.
+        let mut body = BytesMut::with_capacity(if stated > 0 { stated } else { expected });
         while let Some(chunk) = answer.chunk().await.map_err(|it| classify(&it))? {
             if body.len() + chunk.len() > self.limits.body_bytes_max {
                 return Err(transient(Cause::TooLarge));

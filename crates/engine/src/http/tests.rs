@@ -87,7 +87,7 @@ async fn get(base: &str, url: &str) -> (Result<Answer, Fault>, u64) {
     let base = Url::parse(base).unwrap();
     let headers = fixed_headers(&[("accept", "application/json")]);
     let token = Secret::from("planted-secret".to_owned());
-    let access = Access { base: &base, headers: &headers, token: Some(&token) };
+    let access = Access { base: &base, headers: &headers, token: Some(&token), body_bytes: 0 };
     http.get(access, url, Some("W/\"tag\"")).await
 }
 

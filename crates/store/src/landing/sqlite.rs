@@ -17,7 +17,7 @@ use crate::dialect::{json_without_nul, without_nul};
 use crate::error::StoreError;
 
 /// Rows per statement, largest first. Full pages of most providers have 100 records: they are one statement.
-const SIZES: [usize; 4] = [100, 32, 8, 1];
+const SIZES: [usize; 5] = [400, 100, 25, 5, 1];
 
 #[derive(Debug)]
 pub(super) struct Statements(Vec<(usize, Arc<str>)>);
@@ -34,7 +34,10 @@ fn statement(table: &Table, rows: usize) -> String {
     let per_row = names.len() + if tracked { 2 } else { 0 };
     let upkeep =
         if tracked { ", raw, landing_hash, observed_at, first_seen, changed_at, deleted_at" } else { "" };
-    let mut sql = format!("insert into {} (source_id, {}{upkeep}) values ", table.name, names.join(", "));
+    // A statement that may undo itself half-way copies every page that it is about to change. One that fails is undone
+    // with the whole commit, so the other way to fail is as good, where SQLite allows it: not with an update.
+    let insert = if tracked { "insert" } else { "insert or fail" };
+    let mut sql = format!("{insert} into {} (source_id, {}{upkeep}) values ", table.name, names.join(", "));
     // Rows have arguments without names, which the driver binds in order; a name costs a search through all of them.
     // What all rows share comes after them, and is named by its place: the source, and when the page was asked for.
     let (source, at) = (rows * per_row + 1, rows * per_row + 2);
