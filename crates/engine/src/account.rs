@@ -51,8 +51,9 @@ pub(crate) struct Account {
     token: Option<Secret>,
     http: Http,
     clock: Clock,
-    /// The size of the last large answer.
+    /// The size of the last answer, and of the largest.
     body_bytes: AtomicUsize,
+    body_bytes_max: AtomicUsize,
 }
 
 impl Account {
@@ -67,7 +68,22 @@ impl Account {
         let base = Url::parse(&settings.base_url)
             .map_err(|_| Fault::Malformed { what: "the source's base URL".to_owned() })?;
         let headers = fixed_headers(connector.spec().headers);
-        Ok(Self { connector, gate, base, headers, token, http, clock, body_bytes: AtomicUsize::new(0) })
+        Ok(Self {
+            connector,
+            gate,
+            base,
+            headers,
+            token,
+            http,
+            clock,
+            body_bytes: AtomicUsize::new(0),
+            body_bytes_max: AtomicUsize::new(0),
+        })
+    }
+
+    /// Returns the size of the largest answer so far, once there was one.
+    pub(crate) fn body_bytes_max(&self) -> Option<usize> {
+        Some(self.body_bytes_max.load(Ordering::Relaxed)).filter(|it| *it > 0)
     }
 
     /// Asks, when the budgets allow it, and reads off the answer what it says of them.
@@ -106,6 +122,7 @@ impl Account {
             return (answer, sent);
         };
         // An eighth more: pages of one listing differ a little.
+        self.body_bytes_max.fetch_max(response.body.len(), Ordering::Relaxed);
         self.body_bytes.store(response.body.len() + response.body.len() / 8, Ordering::Relaxed);
         let meters = self.connector.meter(request, response);
         under_way.finish(&meters);

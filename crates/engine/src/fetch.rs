@@ -134,7 +134,9 @@ impl Fetcher<'_> {
                         if got.is_empty() && wanted.len() == 1 { Some(wanted[0].url.clone()) } else { None };
                     let validator = self.validator(place, &wanted, validators);
                     if held.is_none() {
-                        held = self.until_stopped(self.bodies.hold(wanted.len())).await?;
+                        held = self
+                            .until_stopped(self.bodies.hold(wanted.len(), self.account.body_bytes_max()))
+                            .await?;
                     }
                     let etag = validator.map(|it| it.etag.as_str());
                     match self.send(&wanted, etag, requests, attempt).await? {
@@ -297,7 +299,7 @@ pub(crate) struct Bodies {
 /// What answers may take together. Ten jobs with a page ahead each stay below it; it is what keeps memory flat.
 const BODIES_KIB_MAX: u32 = 10 << 10;
 
-/// What one answer is reckoned with before it is there: 100 commits are some 450 KB.
+/// What one answer is reckoned with before the job has had any: 100 commits are some 450 KB.
 const BODY_KIB: u32 = 512;
 
 impl Bodies {
@@ -307,8 +309,10 @@ impl Bodies {
 
     /// Waits until there is room for `answers` answers. A page asks once, for its first step: asking again while
     /// holding could make two pages wait for each other.
-    async fn hold(&self, answers: usize) -> Option<OwnedSemaphorePermit> {
-        let kib = u32::try_from(answers).unwrap_or(u32::MAX).saturating_mul(BODY_KIB).min(BODIES_KIB_MAX);
+    async fn hold(&self, answers: usize, largest_bytes: Option<usize>) -> Option<OwnedSemaphorePermit> {
+        let each = largest_bytes
+            .map_or(BODY_KIB, |it| u32::try_from(it >> 10).unwrap_or(u32::MAX).saturating_add(1));
+        let kib = u32::try_from(answers).unwrap_or(u32::MAX).saturating_mul(each).min(BODIES_KIB_MAX);
         self.free_kib.clone().acquire_many_owned(kib).await.ok()
     }
 }

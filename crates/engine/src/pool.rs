@@ -59,14 +59,20 @@ impl Pool {
         stop
     }
 
-    /// Notes that a job no longer runs here; false when that was known.
-    pub(crate) fn let_go(&self, job: JobId) -> bool {
-        self.held().remove(&job).is_some()
+    /// Notes that a claim of a job no longer runs here; false when that was known. Another claim of the same job may
+    /// run here by then, and stays held.
+    pub(crate) fn let_go(&self, lease: &Lease) -> bool {
+        let mut held = self.held();
+        let ours = held.get(&lease.job).is_some_and(|it| it.generation == lease.generation);
+        if ours {
+            held.remove(&lease.job);
+        }
+        ours
     }
 
     /// Says whether a person stopped the job.
-    pub(crate) fn is_cancelled(&self, job: JobId) -> bool {
-        self.held().get(&job).is_some_and(|it| it.cancelled)
+    pub(crate) fn is_cancelled(&self, lease: &Lease) -> bool {
+        self.held().get(&lease.job).is_some_and(|it| it.generation == lease.generation && it.cancelled)
     }
 
     /// Returns the held jobs with their fences.
@@ -129,5 +135,46 @@ impl Pool {
     fn gates(&self) -> MutexGuard<'_, HashMap<SourceId, Arc<Gate>>> {
         // The map is only ever added to, so it is whole even after a panic.
         self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::id::{JobId, SourceId, SyncId};
+    use domain::job::Lane;
+    use jiff::Timestamp;
+    use store::{Lease, Signals};
+
+    use super::Pool;
+    use crate::clock::Clock;
+    use crate::http::{Http, HttpLimits};
+
+    fn claim(generation: i64) -> Lease {
+        Lease {
+            job: JobId(1),
+            generation,
+            until: Timestamp::MAX,
+            source: SourceId(1),
+            sync: SyncId(1),
+            group: "commits".to_owned(),
+            stream: "commits".to_owned(),
+            partition: "1".to_owned(),
+            lane: Lane::Forward,
+            attempt: 1,
+        }
+    }
+
+    #[test]
+    fn a_job_that_runs_once_more_stays_held_when_its_first_run_ends() {
+        let pool = Pool::new(Http::new(HttpLimits::default(), Clock::default()).unwrap(), 1);
+        let (first, second) = (claim(1), claim(2));
+        pool.hold(&first);
+        let stop = pool.hold(&second);
+        assert!(!pool.let_go(&first));
+        assert_eq!(pool.generations(), [(JobId(1), 2)]);
+        pool.obey(&Signals { lost: Vec::new(), cancelled: vec![JobId(1)] });
+        assert!(stop.is_cancelled());
+        assert!(pool.is_cancelled(&second) && !pool.is_cancelled(&first));
+        assert!(pool.let_go(&second));
     }
 }

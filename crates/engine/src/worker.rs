@@ -152,7 +152,7 @@ impl SyncService {
         };
         let Some(lease) = leases.remove(&id) else { return result };
         // What is still held did not settle itself.
-        let panicked = self.pool.let_go(lease.job) && result.is_ok();
+        let panicked = self.pool.let_go(&lease) && result.is_ok();
         if panicked {
             tracing::error!(
                 job = lease.job.0,
@@ -175,11 +175,11 @@ impl SyncService {
             // A row that cannot be read stops this job, not the others.
             Err(StoreError::Corrupt { what }) => hopeless("corrupt_state", what),
             Err(error) => {
-                self.pool.let_go(lease.job);
+                self.pool.let_go(&lease);
                 return ignore_lost(Err(error));
             }
         };
-        let cancelled = self.pool.is_cancelled(lease.job);
+        let cancelled = self.pool.is_cancelled(&lease);
         let verdict = match ended.verdict {
             Verdict::Release if cancelled => {
                 policy::settle(&Outcome::Cancelled, lease.attempt, self.clock.now())
@@ -187,7 +187,8 @@ impl SyncService {
             verdict => verdict,
         };
         if let Some((code, detail)) = &ended.fault {
-            tracing::warn!(
+            // It is kept with the job and shown to whoever asks, so the log only follows along.
+            tracing::info!(
                 job = lease.job.0,
                 stream = lease.stream,
                 partition = lease.partition,
@@ -204,7 +205,7 @@ impl SyncService {
             budgets: self.gate_budgets(lease.source),
         };
         let settled = self.store.settle(&lease, settlement, self.clock.now()).await;
-        self.pool.let_go(lease.job);
+        self.pool.let_go(&lease);
         ignore_lost(settled)
     }
 

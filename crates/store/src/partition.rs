@@ -47,7 +47,7 @@ pub(crate) async fn keep(
     };
     let sql = format!(
         "insert into partitions
-             (source_id, stream, key, args, title, refresh_ms, listed_by_stream, listed_by_key, active, valid)
+             (source_id, stream, key, args, title, refresh_ms, listed_by_stream, listed_by_key, active, is_valid)
          select $1, t.value ->> 0, t.value ->> 1, t.value ->> 2, t.value ->> 3,
              cast(t.value ->> 4 as bigint), $3, $4, true, true
          from {} where true

@@ -158,6 +158,8 @@ pub struct SourceStatus {
 /// What went wrong in the last sync of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastError {
+    /// What could not be read: a repository's name, or its key.
+    pub what: String,
     /// The fault's word.
     pub code: String,
     /// A sentence about it.
@@ -336,7 +338,7 @@ pub(crate) async fn source_status(conn: &mut Conn) -> Result<Vec<SourceStatus>, 
             (select min(not_before) from jobs where source_id = source.id and stream_group = latest.stream_group
                 and state = 'scheduled') as blocked_until,
             (select count(*) from partitions where source_id = source.id and active) as partitions,
-            (select count(*) from partitions where source_id = source.id and active and not valid) as invalid
+            (select count(*) from partitions where source_id = source.id and active and not is_valid) as invalid
         from sources as source
         left join (select source_id, stream_group, max(id) as sync_id from syncs group by source_id, stream_group)
             as latest on latest.source_id = source.id
@@ -351,7 +353,8 @@ pub(crate) async fn source_status(conn: &mut Conn) -> Result<Vec<SourceStatus>, 
             let first = sync.errors.first()?;
             let count = u64::try_from(sync.errors_total).unwrap_or_default();
             let (code, detail) = (first.code.clone(), first.detail.clone());
-            Some(LastError { code, detail, count, of: sync.jobs.total })
+            let what = first.title.clone().unwrap_or_else(|| first.partition.clone());
+            Some(LastError { what, code, detail, count, of: sync.jobs.total })
         });
         let running = latest.filter(|it| it.state == SyncState::Running);
         all.push(SourceStatus {

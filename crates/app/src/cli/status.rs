@@ -147,11 +147,12 @@ impl Standing {
         let waits = !notes.is_empty();
         if let Some(error) = status.last_error.as_ref().filter(|it| !waits || it.code != view::WAITING) {
             let sentence = words::fault(self.about(), &error.code, &error.detail);
-            notes.push(format!("{} of {} failed: {sentence}", count(error.count), count(error.of)));
+            let (failed, all) = (count(error.count), count(error.of));
+            notes.push(format!("{failed} of {all} failed, first {}: {sentence}", error.what));
         }
         if status.invalid_partitions > 0 {
             let (invalid, all) = (count(status.invalid_partitions), count(status.partitions));
-            notes.push(format!("{invalid} of {all} parts cannot be read; they are tried again once a day"));
+            notes.push(format!("{invalid} of {all} parts cannot be read; they are tried again with the next `syncline sync start`"));
         }
         notes.join("; ")
     }

@@ -51,7 +51,7 @@ pub enum Budget {
     },
 }
 
-/// The numbers that decisions depend on, all configurable.
+/// The numbers that decisions depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct Thresholds {
     /// How long after a manual sync another one is refused.

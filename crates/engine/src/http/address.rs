@@ -54,6 +54,14 @@ pub(super) fn same_server(a: &Url, b: &Url) -> bool {
     a.scheme() == b.scheme() && a.host() == b.host() && a.port_or_known_default() == b.port_or_known_default()
 }
 
+/// Says whether a credential that was given for one base URL may be kept for another: they lead to the same server, or
+/// both to this machine itself.
+pub(crate) fn is_same_keeper(known: &str, other: &str) -> bool {
+    let (Ok(known), Ok(other)) = (Url::parse(known), Url::parse(other)) else { return false };
+    let at_home = |url: &Url| url.host().is_some_and(|it| is_loopback_host(&it));
+    same_server(&known, &other) || (at_home(&known) && at_home(&other))
+}
+
 fn ip_of<S: AsRef<str>>(host: &Host<S>) -> Option<IpAddr> {
     match host {
         Host::Ipv4(ip) => Some(IpAddr::V4(*ip)),
@@ -127,7 +135,7 @@ impl Resolve for GuardedResolver {
 mod tests {
     use url::Url;
 
-    use super::{check_base_url, may_follow, same_server};
+    use super::{check_base_url, is_same_keeper, may_follow, same_server};
 
     #[test]
     fn base_urls_lead_out_encrypted_or_stay_at_home() {
@@ -169,6 +177,15 @@ mod tests {
         assert!(!follows("https://api.github.com", "https://127.0.0.1/x"));
         assert!(!follows("https://api.github.com", "https://169.254.169.254/x"));
         assert!(!follows("http://127.0.0.1:1", "http://example.com/x"));
+    }
+
+    #[test]
+    fn a_credential_stays_with_the_server_that_it_was_given_for() {
+        assert!(is_same_keeper("https://host/api", "https://host/api/v3"));
+        assert!(is_same_keeper("http://127.0.0.1:1/github", "http://127.0.0.1:2/github"));
+        assert!(!is_same_keeper("https://host/api", "https://other/api"));
+        assert!(!is_same_keeper("https://host/api", "https://host:8443/api"));
+        assert!(!is_same_keeper("https://host/api", "http://127.0.0.1:1/api"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use store::Secret;
 use url::Url;
 
 pub use address::check_base_url;
+pub(crate) use address::is_same_keeper;
 use address::{ForbiddenAddress, GuardedResolver, UnknownHost, may_follow, same_server};
 
 use crate::clock::Clock;

@@ -21,7 +21,7 @@ use store::{
 use crate::account::Gate;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::http::{Http, HttpLimits, check_base_url};
+use crate::http::{Http, HttpLimits, check_base_url, is_same_keeper};
 use crate::pool::Pool;
 
 /// How the engine is set up.
@@ -225,10 +225,15 @@ impl SyncService {
     pub async fn update_source(&self, name: &str, changes: SourceChanges) -> Result<(), Error> {
         let row = self.source(name).await?;
         let connector = connector(&row.provider)?;
-        let base_url = changes.base_url.unwrap_or(row.settings.base_url);
+        let base_url = changes.base_url.unwrap_or_else(|| row.settings.base_url.clone());
         let options = changes.options.unwrap_or(row.settings.options);
         let settings = settings(connector.spec(), Some(&base_url), options)?;
         let roots = connector.roots(&settings)?;
+        if row.has_secret && changes.token.is_none() && !is_same_keeper(&row.settings.base_url, &base_url) {
+            let why = "the credential was given for another server; give the one for this server with it"
+                .to_owned();
+            return Err(Error::Invalid { field: "token-env", why });
+        }
         let change = SourceChange {
             settings,
             roots,
@@ -259,7 +264,7 @@ impl SyncService {
         let row = self.source(name).await?;
         match self.store.remove_source(row.id, purge).await {
             Err(StoreError::Conflict(_)) => Err(Error::Conflict(format!(
-                "a sync of `{name}` is running; cancel it first with `syncline sync cancel`"
+                "a sync of `{name}` is running; `syncline sync status` tells its number, and `syncline sync cancel` stops it"
             ))),
             other => Ok(other?),
         }

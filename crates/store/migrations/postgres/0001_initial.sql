@@ -49,7 +49,7 @@ create table partitions (
     active boolean not null,
     refresh_ms bigint,
     last_synced_at bigint,
-    valid boolean not null,
+    is_valid boolean not null,
     invalid_at bigint,
     error_code text,
     error_detail text,
@@ -67,7 +67,7 @@ comment on column partitions.listed_by_key is 'The partition of that stream that
 comment on column partitions.active is 'Whether it is still read.';
 comment on column partitions.refresh_ms is 'How old its last complete read may be before a whole sync reads it again; null reads it every time.';
 comment on column partitions.last_synced_at is 'When it was last read to its end; epoch milliseconds.';
-comment on column partitions.valid is 'Whether the provider still lets us read it; if not it is probed once a day.';
+comment on column partitions.is_valid is 'Whether the provider still lets us read it; if not it is probed once a day.';
 comment on column partitions.invalid_at is 'When it was found invalid; epoch milliseconds.';
 comment on column partitions.error_code is 'The word of the fault that last ended its job for good.';
 comment on column partitions.error_detail is 'A sentence about that fault.';
@@ -237,7 +237,7 @@ comment on column jobs.cancel_requested is 'Whether a person asked the running j
 comment on column jobs.pages is 'Pages committed.';
 comment on column jobs.records is 'Records delivered.';
 comment on column jobs.rows_written is 'Landed rows that were inserted or changed.';
-comment on column jobs.requests is 'Requests answered.';
+comment on column jobs.requests is 'Requests sent.';
 comment on column jobs.error_code is 'The word of the fault that last ended an attempt.';
 comment on column jobs.error_detail is 'A sentence about that fault.';
 comment on column jobs.last_progress_at is 'When its last progress event was written; epoch milliseconds.';

@@ -61,7 +61,7 @@ create table partitions (
     -- When it was last read to its end; epoch milliseconds.
     last_synced_at bigint,
     -- Whether the provider still lets us read it; if not it is probed once a day.
-    valid boolean not null,
+    is_valid boolean not null,
     -- When it was found invalid; epoch milliseconds.
     invalid_at bigint,
     -- The word of the fault that last ended its job for good.
@@ -222,7 +222,7 @@ create table jobs (
     records bigint not null,
     -- Landed rows that were inserted or changed.
     rows_written bigint not null,
-    -- Requests answered.
+    -- Requests sent.
     requests bigint not null,
     -- The word of the fault that last ended an attempt.
     error_code text,

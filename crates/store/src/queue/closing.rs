@@ -82,10 +82,10 @@ fn outcome(jobs: &Counts) -> SyncState {
         let whole = jobs.item_errors == 0 && jobs.skipped == 0;
         return if whole { SyncState::Completed } else { SyncState::Partial };
     }
-    if jobs.completed > 0 || jobs.blocked > 0 {
-        SyncState::Partial
-    } else if jobs.cancelled > 0 {
+    if jobs.cancelled > 0 && jobs.blocked == 0 {
         SyncState::Cancelled
+    } else if jobs.completed > 0 || jobs.blocked > 0 {
+        SyncState::Partial
     } else {
         SyncState::Failed
     }

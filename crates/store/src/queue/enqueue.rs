@@ -201,7 +201,7 @@ async fn insert_jobs(
          where sync.id = $1 and sync.state in ('running', 'partial') and partition.stream = $2 and partition.active
              and not exists (select 1 from jobs as stopped where stopped.sync_id = sync.id
                  and stopped.cancel_requested)
-             and (partition.valid or partition.invalid_at <= $5 - $6 or sync.trigger = 'manual') {due} {among}
+             and (partition.is_valid or partition.invalid_at <= $5 - $6 or sync.trigger = 'manual') {due} {among}
          order by partition.key
          on conflict do nothing",
     );

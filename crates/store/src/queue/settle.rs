@@ -160,13 +160,13 @@ async fn mark_partition(
     let with = |more: Vec<Arg>| of.iter().cloned().chain(more).collect::<Vec<Arg>>();
     if state == JobState::Completed {
         let sql =
-            "update partitions set last_synced_at = $4, valid = true, invalid_at = null, error_code = null,
+            "update partitions set last_synced_at = $4, is_valid = true, invalid_at = null, error_code = null,
                 error_detail = null
             where source_id = $1 and stream = $2 and key = $3";
         conn.execute(sql, with(args![now])).await?;
     } else if let (Verdict::Discard { invalidates }, Some((code, detail))) = (verdict, fault) {
         let sql = "update partitions set error_code = $4, error_detail = $5,
-                invalid_at = case when $6 then $7 else invalid_at end, valid = valid and not $6
+                invalid_at = case when $6 then $7 else invalid_at end, is_valid = is_valid and not $6
             where source_id = $1 and stream = $2 and key = $3";
         conn.execute(sql, with(args![code, detail, *invalidates, now])).await?;
     }

@@ -47,7 +47,7 @@ async fn the_ends_of_jobs_make_the_state_of_the_sync(database: &Database) {
         (complete(), discard(), SyncState::Partial),
         (discard(), discard(), SyncState::Failed),
         (cancel(), cancel(), SyncState::Cancelled),
-        (cancel(), complete(), SyncState::Partial),
+        (cancel(), complete(), SyncState::Cancelled),
         (complete(), snooze(), SyncState::Partial),
     ];
     for (nth, (first, second, expected)) in (0..).zip(cases) {

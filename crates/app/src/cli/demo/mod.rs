@@ -23,9 +23,6 @@ use crate::exit::{Exit, Failure};
 use crate::output::{Field, Output, Style, count};
 use query::Query;
 
-/// The name of the demo's source.
-const SOURCE: &str = "demo";
-
 /// The simulator takes any word for a credential.
 const TOKEN: &str = "made-up-for-the-demo";
 
@@ -83,13 +80,15 @@ async fn tell(
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<Exit>> {
     let out = &app.out;
-    let known = service.sources().await?.into_iter().find(|it| it.name == SOURCE);
+    let known = service.sources().await?;
+    let latency = Duration::from_millis(args.latency_ms);
+    let (world, sim) = world::start(&args.world, latency, &known).await?;
+    let name = world.source();
+    let known = known.into_iter().find(|it| it.name == name);
     if let Some(known) = &known {
         world::must_be_ours(known)?;
     }
-    let latency = Duration::from_millis(args.latency_ms);
-    let (world, sim) = world::start(&args.world, latency, known.as_ref()).await?;
-    let source = configure(service, &sim, known).await?;
+    let source = configure(service, &sim, &name, known).await?;
     out.line(heading(out, "The provider"))?;
     out.line(format!("  {}", world.words()))?;
     let (address, ms) = (&source.settings.base_url, args.latency_ms);
@@ -124,24 +123,25 @@ async fn tell(
 async fn configure(
     service: &SyncService,
     sim: &sim::Sim,
+    name: &str,
     known: Option<SourceRow>,
 ) -> anyhow::Result<SourceRow> {
     let (provider, url) = providers(sim).swap_remove(0);
     if known.is_some() {
         let changes = SourceChanges { base_url: Some(url), ..SourceChanges::default() };
-        service.update_source(SOURCE, changes).await?;
+        service.update_source(name, changes).await?;
     } else {
         let token = Some(Secret::from(TOKEN.to_owned()));
         let add = AddSource {
             provider: provider.to_owned(),
-            name: SOURCE.to_owned(),
+            name: name.to_owned(),
             base_url: Some(url),
             options: json!({}),
             token,
         };
         service.add_source(add).await?;
     }
-    Ok(service.source(SOURCE).await?)
+    Ok(service.source(name).await?)
 }
 
 /// Syncs the source once; `None` when a signal ended it.
@@ -236,7 +236,11 @@ impl Story {
         out.line(format!("  export {variable}=…"))?;
         out.line(format!("  syncline source add {provider} --name mine --repo OWNER/NAME"))?;
         out.line("  syncline sync start --source mine --wait")?;
-        let again = "Commit something and run `syncline demo` again: only what is new is read.";
+        let again = if self.world.is_git() {
+            "Commit something and run `syncline demo` again: only what is new is read."
+        } else {
+            "Run `syncline demo` in a folder with a git history, and it is that history that lands."
+        };
         out.line(format!("\n{}", out.paint().of(Style::Quiet, again)))
     }
 

@@ -21,6 +21,16 @@ use crate::output::count;
 pub(super) struct World(WorldSource);
 
 impl World {
+    /// Names its source. Rows of different histories are kept apart: a folder that becomes a git repository has both.
+    pub(super) fn source(&self) -> String {
+        source_of(&self.0)
+    }
+
+    /// Says whether a commit made here shows up in it.
+    pub(super) fn is_git(&self) -> bool {
+        matches!(self.0, WorldSource::Git(_))
+    }
+
     /// Says what it is.
     pub(super) fn words(&self) -> String {
         match &self.0 {
@@ -58,16 +68,24 @@ pub(super) fn must_be_ours(known: &SourceRow) -> anyhow::Result<()> {
     Err(Failure::with(Exit::Refused, "conflict", says))
 }
 
+fn source_of(world: &WorldSource) -> String {
+    match world {
+        WorldSource::Git(_) => "demo".to_owned(),
+        WorldSource::Seeded { seed, repos, commits } => format!("demo-{seed}-{repos}-{commits}"),
+    }
+}
+
 /// Starts the simulator, at the address of the last run if it is free: what was unchanged then is then known now.
 pub(super) async fn start(
     args: &WorldArgs,
     latency: Duration,
-    known: Option<&SourceRow>,
+    known: &[SourceRow],
 ) -> anyhow::Result<(World, sim::Sim)> {
-    let port = known.and_then(port_of).unwrap_or(0);
     let here = PathBuf::from(".");
     let found = args.is_default() && has_commits(&here).await;
     let world = if found { WorldSource::Git(here) } else { args.source() };
+    let name = source_of(&world);
+    let port = known.iter().find(|it| it.name == name).and_then(port_of).unwrap_or(0);
     let options = |world: &WorldSource, port: u16| sim::Options {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         world: world.clone(),

@@ -60,8 +60,11 @@ async fn the_demo_reads_the_history_it_stands_in() {
 #[tokio::test]
 async fn the_demo_leaves_a_source_of_somebody_alone() {
     let sandbox = Sandbox::new();
-    sandbox.ends(0, "source add github --name demo --repo acme/api").await;
+    sandbox.ends(0, "source add github --name demo-1-3-200 --repo acme/api").await;
     let said = sandbox.ends(4, "demo --json").await.json();
     assert!(said["error"]["message"].as_str().unwrap().contains("another folder"), "{said}");
-    assert_eq!(sandbox.ends(0, "source show demo --json").await.json()["baseUrl"], "https://api.github.com");
+    assert_eq!(
+        sandbox.ends(0, "source show demo-1-3-200 --json").await.json()["baseUrl"],
+        "https://api.github.com"
+    );
 }

@@ -278,7 +278,7 @@ async fn a_denied_repository_is_no_limit(database: Database) {
         assert_eq!(sync["errors"][0]["code"], "denied", "{sync:#}");
         assert_eq!(sync["errors"][0]["partition"], "acme/repo-2", "{sync:#}");
         assert_truth(&scene.database, &sim, &["acme/repo-1", "acme/repo-3"]).await;
-        let invalid = "select stream || ' ' || key from partitions where not valid";
+        let invalid = "select stream || ' ' || key from partitions where not is_valid";
         assert_eq!(scene.database.lines(invalid).await, ["repositories acme/repo-2"]);
         let status = scene.run(&["status", "--json"]).await.json();
         assert_eq!(status["sources"][0]["invalidPartitions"], 1, "{status:#}");
@@ -301,6 +301,6 @@ async fn a_denied_repository_is_no_limit(database: Database) {
     sim.world().set_state("acme/repo-3", State::Ok).unwrap();
     scene.completes().await;
     assert_truth(&scene.database, &sim, &names).await;
-    assert_eq!(scene.database.number("select count(*) from partitions where not valid").await, 0);
+    assert_eq!(scene.database.number("select count(*) from partitions where not is_valid").await, 0);
     assert_kept_rules(&sim);
 }
