@@ -297,7 +297,7 @@ pub(crate) struct Bodies {
 }
 
 /// What answers may take together. Ten jobs with a page ahead each stay below it; it is what keeps memory flat.
-const BODIES_KIB_MAX: u32 = 10 << 10;
+const BODIES_KIB_MAX: u32 = 16 << 10;
 
 /// What one answer is reckoned with before the job has had any: 100 commits are some 450 KB.
 const BODY_KIB: u32 = 512;

@@ -230,7 +230,7 @@ impl SyncService {
         let settings = settings(connector.spec(), Some(&base_url), options)?;
         let roots = connector.roots(&settings)?;
         if row.has_secret && changes.token.is_none() && !is_same_keeper(&row.settings.base_url, &base_url) {
-            let why = "the credential was given for another server; give the one for this server with it"
+            let why = "the credential was given for another server; name the one for this server with --token-env VARIABLE"
                 .to_owned();
             return Err(Error::Invalid { field: "token-env", why });
         }

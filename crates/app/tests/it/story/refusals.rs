@@ -258,10 +258,10 @@ async fn an_unknown_host_is_told() {
 
     let sim = world().await;
     let url = sim.github_url();
-    scene
-        .run(&["source", "add", "github", "--name", SOURCE, "--update", "--base-url", &url])
-        .await
-        .expect_code(0);
+    // The credential was given for one server; another one gets it only by the word of its owner.
+    let update = ["source", "add", "github", "--name", SOURCE, "--update", "--base-url", &url];
+    scene.run(&update).await.expect_code(2).expect_words("another server");
+    scene.run(&[&update[..], &["--token-env", TOKEN.0]].concat()).await.expect_code(0);
     scene.completes().await;
     assert_truth(&scene.database, &sim, &NAMES[..1]).await;
 }
