@@ -132,6 +132,8 @@ pub struct Setting {
 pub struct Group {
     /// Its name.
     pub name: &'static str,
+    /// How often it is synced where a source has no schedule of its own.
+    pub every_ms: i64,
     /// How long after a manual sync another one is refused; zero never refuses.
     pub manual_cooldown_ms: i64,
     /// Its streams, in the order in which their jobs are best begun.

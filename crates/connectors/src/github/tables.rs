@@ -31,6 +31,8 @@ pub(super) static SPEC: Spec = Spec {
     }],
     groups: &[Group {
         name: "commits",
+        // A quarter of an hour: people look at commits often, and a sync without news costs no budget.
+        every_ms: 15 * 60 * 1000,
         // People may ask for commits at any time: a sync without news costs no budget, as all its answers are 304.
         manual_cooldown_ms: 0,
         streams: &[

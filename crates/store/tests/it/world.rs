@@ -37,6 +37,7 @@ pub(crate) static PROJECTS: Table = Table {
 
 pub(crate) static GROUP: Group = Group {
     name: "code",
+    every_ms: 900_000,
     manual_cooldown_ms: 0,
     streams: &[
         Stream { name: "projects", item_batch: None, conditional: true, lists: Some(&PROJECTS) },
