@@ -12,7 +12,7 @@ use domain::page::{Request, Response};
 use domain::source::Settings;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::header::HeaderMap;
-use store::Secret;
+use store::{BudgetRow, Secret};
 use tokio::sync::{Notify, Semaphore};
 use url::Url;
 
@@ -79,6 +79,11 @@ impl Account {
             body_bytes: AtomicUsize::new(0),
             body_bytes_max: AtomicUsize::new(0),
         })
+    }
+
+    /// Returns what is known of the budgets, for the database.
+    pub(crate) fn budgets(&self) -> Vec<BudgetRow> {
+        self.gate.budgets.rows()
     }
 
     /// Returns the size of the largest answer so far, once there was one.

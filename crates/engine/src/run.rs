@@ -10,7 +10,7 @@ use domain::fault::{Cause, Fault};
 use domain::page::{Item, Next};
 use domain::policy::{self, Outcome, Verdict};
 use jiff::SignedDuration;
-use store::{Commit, Lease, Pass, Store, StoreError, Validator};
+use store::{Commit, Lease, Pass, Settlement, Store, StoreError, Validator};
 
 use crate::clock::Clock;
 use crate::fetch::{Fetched, Fetcher, Missed, Place, Why};
@@ -21,7 +21,7 @@ const ITEMS_MAX: u32 = 64;
 /// Items that may fail one after the other before their partition is taken to be at fault.
 const ITEMS_FAILED_MAX: u32 = 3;
 
-/// How a run ended.
+/// How a run ended whose job is still to be settled.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) verdict: Verdict,
@@ -63,15 +63,17 @@ type Ahead = Box<Result<Fetched, Missed>>;
 enum Turn {
     GoOn(Option<Ahead>),
     End(Ended),
+    /// The last page has settled the job.
+    Settled,
 }
 
 impl Run<'_> {
-    /// Reads until the partition is caught up, or something ends it.
+    /// Reads until the partition is caught up, or something ends it; `None` when the last page has settled the job.
     ///
     /// An error is the database's: the job is then as its last page left it.
-    pub(crate) async fn run(mut self) -> Result<Ended, StoreError> {
+    pub(crate) async fn run(mut self) -> Result<Option<Ended>, StoreError> {
         if self.stream.item_batch.is_some() && !self.load_items().await? {
-            return Ok(self.end(&Outcome::CaughtUp));
+            return Ok(Some(self.end(&Outcome::CaughtUp)));
         }
         let mut ahead: Option<Ahead> = None;
         loop {
@@ -85,7 +87,8 @@ impl Run<'_> {
             };
             match turn {
                 Turn::GoOn(next) => ahead = next,
-                Turn::End(ended) => return Ok(ended),
+                Turn::End(ended) => return Ok(Some(ended)),
+                Turn::Settled => return Ok(None),
             }
         }
     }
@@ -105,6 +108,7 @@ impl Run<'_> {
             observed_at,
             lease_until: now.saturating_add(self.lease_time).unwrap_or(now),
             group: self.group,
+            ends: matches!(after, After::Look | After::CaughtUp).then(|| self.completed()),
         };
         let committing = async {
             let committed = self.store.commit_page(self.lease, commit, now).await;
@@ -118,7 +122,9 @@ impl Run<'_> {
             }
         };
         let (committed, ahead) = tokio::join!(committing, fetching);
-        committed?;
+        if committed?.ended {
+            return Ok(Turn::Settled);
+        }
         match after {
             After::Read(place) => {
                 self.place = place;
@@ -232,6 +238,12 @@ impl Run<'_> {
         self.store.fail_item(self.lease, item, words(&fault), requests, self.clock.now()).await?;
         let more = self.load_items().await?;
         Ok(if more { Turn::GoOn(None) } else { Turn::End(self.end(&Outcome::CaughtUp)) })
+    }
+
+    /// How the job ends with its last page, which counts the requests.
+    fn completed(&self) -> Settlement {
+        let verdict = policy::settle(&Outcome::CaughtUp, self.lease.attempt, self.clock.now());
+        Settlement { verdict, fault: None, requests: 0, budgets: self.fetcher.account.budgets() }
     }
 
     fn end(&mut self, outcome: &Outcome) -> Ended {

@@ -168,10 +168,14 @@ impl SyncService {
         result
     }
 
-    /// Runs one claimed job to its end and settles it.
+    /// Runs one claimed job to its end and settles it, where its last page has not.
     async fn run_job(&self, lease: Lease, stop: CancellationToken) -> Result<(), StoreError> {
         let ended = match self.attempt(&lease, &stop).await {
-            Ok(ended) => ended,
+            Ok(Some(ended)) => ended,
+            Ok(None) => {
+                self.pool.let_go(&lease);
+                return Ok(());
+            }
             // A row that cannot be read stops this job, not the others.
             Err(StoreError::Corrupt { what }) => hopeless("corrupt_state", what),
             Err(error) => {
@@ -209,22 +213,21 @@ impl SyncService {
         ignore_lost(settled)
     }
 
-    async fn attempt(&self, lease: &Lease, stop: &CancellationToken) -> Result<Ended, StoreError> {
+    async fn attempt(&self, lease: &Lease, stop: &CancellationToken) -> Result<Option<Ended>, StoreError> {
         let open = self.store.open_job(lease).await?;
         let Some(connector) = connectors::find(&open.provider) else {
-            return Ok(hopeless(
-                "unknown_provider",
-                format!("this version has no connector for {}", open.provider),
-            ));
+            let detail = format!("this version has no connector for {}", open.provider);
+            return Ok(Some(hopeless("unknown_provider", detail)));
         };
         let Some((group, stream)) = connector.spec().stream(&lease.stream) else {
-            return Ok(hopeless("unknown_stream", format!("this version has no stream {}", lease.stream)));
+            let detail = format!("this version has no stream {}", lease.stream);
+            return Ok(Some(hopeless("unknown_stream", detail)));
         };
         let token = match self.store.secret(lease.source, &self.vault).await {
             Ok(token) => token,
             Err(StoreError::Secret(error)) => {
                 let fault = Some((error.code().to_owned(), error.to_string()));
-                return Ok(Ended { verdict: Verdict::StopSource, fault, requests: 0 });
+                return Ok(Some(Ended { verdict: Verdict::StopSource, fault, requests: 0 }));
             }
             Err(error) => return Err(error),
         };
@@ -232,7 +235,7 @@ impl SyncService {
         let http = self.pool.http.clone();
         let account = match Account::new(connector, &open.settings, token, gate, http, self.clock.clone()) {
             Ok(account) => account,
-            Err(fault) => return Ok(hopeless(fault.code(), fault.to_string())),
+            Err(fault) => return Ok(Some(hopeless(fault.code(), fault.to_string()))),
         };
         let fetcher = Fetcher {
             connector,

@@ -213,7 +213,8 @@ impl Store {
         commit::item::due(&mut self.read().await?, lease, max).await
     }
 
-    /// Commits a page: rows, cursor, items, partitions, jobs, progress and event, or nothing if the lease is gone.
+    /// Commits a page: rows, cursor, items, partitions, jobs, progress and event, or nothing if the lease is gone. The
+    /// last page ends the attempt too.
     pub async fn commit_page(
         &self,
         lease: &Lease,
@@ -224,7 +225,7 @@ impl Store {
         let ready = commit::ready(&self.inner.layouts, self.is_sqlite(), lease, commit)?;
         let bytes = ready.bytes;
         let progress = write!(self, (ready, now), bytes, commit::page)?;
-        if found {
+        if found || progress.ended {
             self.woke();
         }
         Ok(progress)

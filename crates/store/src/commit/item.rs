@@ -41,6 +41,15 @@ pub(crate) async fn due(conn: &mut Conn, lease: &Lease, max: u32) -> Result<Vec<
         .collect()
 }
 
+/// Says whether there is an item to go on with.
+pub(super) async fn any_due(conn: &mut Conn, lease: &Lease) -> Result<bool, StoreError> {
+    let sql = "select key from items where source_id = $1 and stream = $2 and partition = $3
+            and have is distinct from wanted and failed_job is distinct from $4
+        limit 1";
+    let args = args![lease.source, &lease.stream, &lease.partition, lease.job];
+    Ok(conn.row(sql, args).await?.is_some())
+}
+
 /// Keeps where the walk of an item stands, and the version that it reads.
 pub(super) async fn walk(
     conn: &mut Conn,

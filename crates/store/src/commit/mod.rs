@@ -24,6 +24,7 @@ use crate::error::{StoreError, corrupt};
 use crate::event::{self, About};
 use crate::landing::{self, Layouts, Prepared};
 use crate::queue::Lease;
+use crate::queue::settle::{self, Settlement};
 
 /// How often a job says in an event how far it is: often enough to watch, seldom enough to keep.
 const PROGRESS_EVERY_MS: i64 = 1000;
@@ -73,6 +74,9 @@ pub struct Commit {
     pub lease_until: Timestamp,
     /// The job's group, to know the streams that it found work for.
     pub group: &'static Group,
+    /// How the attempt ends with this page, unless items are still due to it. In one transaction, so that a process
+    /// that dies after the last page of a listing does not leave it to be asked for again.
+    pub ends: Option<Settlement>,
 }
 
 /// In what kind of pass a page was read.
@@ -96,6 +100,8 @@ pub struct Progress {
     pub rows_written: u64,
     /// Records of the job so far.
     pub records: u64,
+    /// Whether the attempt ended with this page, as [`Commit::ends`] says.
+    pub ended: bool,
 }
 
 /// Reads what a worker needs to go on.
@@ -169,9 +175,14 @@ pub(crate) fn ready(
     })
 }
 
-/// Commits a page: rows, cursor, items, partitions, progress and event, or nothing if the lease is gone.
+/// Commits a page: rows, cursor, items, partitions, progress and event, or nothing if the lease is gone. The last page
+/// also ends the attempt.
 pub(crate) async fn page(conn: &mut Conn, (ready, now): &(Ready, Timestamp)) -> Result<Progress, StoreError> {
     let (lease, commit, now) = (&ready.lease, &ready.commit, *now);
+    if commit.ends.is_some() {
+        // Before the job, as every end of a job locks them, so that no two wait for each other.
+        settle::lock(conn, lease).await?;
+    }
     let (records, event_due) = begin(conn, ready, now).await?;
     if let Pass::Plain { first: true } = commit.pass {
         listing::begin(conn, lease).await?;
@@ -196,7 +207,23 @@ pub(crate) async fn page(conn: &mut Conn, (ready, now): &(Ready, Timestamp)) -> 
         let event = Event::JobProgress { job_id: lease.job, current, total: None };
         event::record(conn, now, &event, about(lease)).await?;
     }
-    Ok(Progress { rows_written, records })
+    let ended = match &commit.ends {
+        Some(settlement) if !is_due(conn, lease, commit).await? => {
+            settle::end(conn, lease, settlement, now).await?;
+            true
+        }
+        _ => false,
+    };
+    Ok(Progress { rows_written, records, ended })
+}
+
+/// Says whether something is still due to the job.
+async fn is_due(conn: &mut Conn, lease: &Lease, commit: &Commit) -> Result<bool, StoreError> {
+    let stream = commit.group.streams.iter().find(|it| it.name == lease.stream);
+    if stream.is_some_and(|it| it.item_batch.is_some()) {
+        return item::any_due(conn, lease).await;
+    }
+    Ok(matches!(commit.page.next, Next::More(_)))
 }
 
 fn about(lease: &Lease) -> About {

@@ -49,12 +49,26 @@ pub(crate) async fn settle(
     conn: &mut Conn,
     (lease, settlement, now): &(Lease, Settlement, Timestamp),
 ) -> Result<(), StoreError> {
-    let now = *now;
-    // Without this row the job is gone too, as after its source was removed.
+    lock(conn, lease).await?;
+    end(conn, lease, settlement, *now).await
+}
+
+/// Locks what the end of an attempt changes beside its job: the sync.
+pub(crate) async fn lock(conn: &mut Conn, lease: &Lease) -> Result<(), StoreError> {
     closing::lock(conn, lease.sync).await.map_err(|error| match error {
+        // Without this row the job is gone too, as after its source was removed.
         StoreError::NotFound => StoreError::LeaseLost,
         other => other,
-    })?;
+    })
+}
+
+/// Ends an attempt whose sync is locked.
+pub(crate) async fn end(
+    conn: &mut Conn,
+    lease: &Lease,
+    settlement: &Settlement,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let held = held(conn, lease, now).await?;
     let step = step(&settlement.verdict, &held, now)?;
     if !JobState::Running.may_become(step.state) {

@@ -5,7 +5,7 @@ use domain::page::{Page, Partition};
 use domain::policy::Verdict;
 use domain::trigger::Trigger;
 use serde_json::json;
-use store::{Enqueued, Lease, Pass, Settlement, Store, StoreError, SyncRow};
+use store::{Commit, Enqueued, Lease, Pass, Settlement, Store, StoreError, SyncRow};
 
 use crate::database::Database;
 use crate::world::*;
@@ -21,6 +21,9 @@ for_each_database!(
     a_cancelled_sync_stops,
     a_job_that_was_told_to_stop_is_cancelled_however_its_attempt_ended,
     a_job_runs_again_when_more_was_found_meanwhile,
+    the_last_page_ends_its_job_and_the_sync,
+    a_page_that_leaves_items_due_ends_nothing,
+    a_last_page_ends_a_job_as_its_end_would_have,
     a_failed_item_makes_the_sync_partial,
     an_invalid_partition_is_probed_once_a_day,
     a_fresh_partition_is_not_read_again_too_soon,
@@ -209,6 +212,86 @@ async fn a_job_runs_again_when_more_was_found_meanwhile(database: &Database) {
     complete(&store, &listing, at(11)).await;
     let closed = read(&store, &sync).await;
     assert_eq!((closed.state, closed.jobs.completed), (SyncState::Completed, 2));
+}
+
+/// A page that ends its job, unless something is still due.
+fn last(page: Page, read: &[(&str, &str)], now: i64) -> Commit {
+    Commit { ends: Some(settlement(Verdict::Complete)), ..commit_items(page, read, at(now)) }
+}
+
+fn found(keys: &[&str]) -> Page {
+    Page {
+        partitions: vec![partition("commits", "1")],
+        wanted: keys.iter().map(|key| wanted("1", key, "a", None)).collect(),
+        records: keys.iter().map(|key| branch(1, key, "a")).collect(),
+        ..Page::empty(caught_up(None))
+    }
+}
+
+fn done(key: &str) -> Page {
+    Page { done: vec![key.to_owned()], ..Page::empty(caught_up(None)) }
+}
+
+async fn the_last_page_ends_its_job_and_the_sync(database: &Database) {
+    let (store, source) = begin(database, vec![partition("branches", "1")]).await;
+    let sync = start(&store, source, at(1)).await;
+    let listing = claim_one(&store, at(2)).await;
+    let ended = store.commit_page(&listing, last(found(&["main", "next"]), &[], 3), at(3)).await.unwrap();
+    assert!(ended.ended);
+    let half = read(&store, &sync).await;
+    assert_eq!((half.state, half.jobs.completed, half.records), (SyncState::Running, 1, 2));
+    let late = store.settle(&listing, settlement(Verdict::Complete), at(4)).await;
+    assert!(matches!(late, Err(StoreError::LeaseLost)), "it has ended: {late:?}");
+    let told = event_rows(database, &store).await;
+    let told = told.iter().rfind(|it| it.name == "sync.job.completed").unwrap();
+    assert_eq!(told.fields["eventsIngested"], 2, "this page's records count: {}", told.fields);
+
+    let reading = claim_one(&store, at(5)).await;
+    let first = store.commit_page(&reading, last(done("main"), &[("main", "a")], 6), at(6)).await.unwrap();
+    assert!(!first.ended, "the other branch is due");
+    let second = store.commit_page(&reading, last(done("next"), &[("next", "a")], 7), at(7)).await.unwrap();
+    assert!(second.ended);
+    let closed = read(&store, &sync).await;
+    assert_eq!((closed.state, closed.jobs.completed), (SyncState::Completed, 2));
+    assert_eq!((closed.closed_at, closed.requests), (Some(at(7)), 3));
+}
+
+async fn a_page_that_leaves_items_due_ends_nothing(database: &Database) {
+    let (store, source) = begin(database, vec![partition("branches", "1")]).await;
+    let sync = start(&store, source, at(1)).await;
+    let listing = claim_one(&store, at(2)).await;
+    store.commit_page(&listing, last(found(&["main"]), &[], 3), at(3)).await.unwrap();
+    let reading = claim_one(&store, at(4)).await;
+    let walked = Page::empty(more(json!({ "page": 2 })));
+    let ended = store.commit_page(&reading, last(walked, &[("main", "a")], 5), at(5)).await.unwrap();
+    assert!(!ended.ended);
+    // A branch that cannot be read is not due to this job any more.
+    let fault = ("gone".to_owned(), "no such commit".to_owned());
+    store.fail_item(&reading, "main".to_owned(), fault, 1, at(6)).await.unwrap();
+    let ended = store.commit_page(&reading, last(Page::empty(caught_up(None)), &[], 7), at(7)).await.unwrap();
+    assert!(ended.ended);
+    assert_eq!(read(&store, &sync).await.state, SyncState::Partial);
+}
+
+async fn a_last_page_ends_a_job_as_its_end_would_have(database: &Database) {
+    let (store, source) = begin(database, two()).await;
+    let sync = start(&store, source, at(1)).await;
+    let leases = claim(&store, at(2)).await;
+    // More was found for the first one, and a person stops the second one.
+    database.execute(&format!("update jobs set again = true where id = {}", leases[0].job)).await;
+    store.commit_page(&leases[0], last(Page::empty(caught_up(None)), &[], 3), at(3)).await.unwrap();
+    let again = claim_one(&store, at(4)).await;
+    assert_eq!((again.job, again.attempt), (leases[0].job, 1));
+    store.cancel(sync.id, at(5)).await.unwrap();
+    for lease in [&again, &leases[1]] {
+        let page = store.commit_page(lease, last(Page::empty(caught_up(None)), &[], 6), at(6)).await.unwrap();
+        assert!(page.ended);
+    }
+    let closed = read(&store, &sync).await;
+    assert_eq!((closed.state, closed.jobs.cancelled), (SyncState::Cancelled, 2));
+    // Whoever lost the job ends nothing.
+    let stale = store.commit_page(&leases[0], last(Page::empty(caught_up(None)), &[], 7), at(7)).await;
+    assert!(matches!(stale, Err(StoreError::LeaseLost)), "{stale:?}");
 }
 
 async fn a_failed_item_makes_the_sync_partial(database: &Database) {

@@ -16,6 +16,8 @@ on_both!(
     killed_at_every_commit_of_a_first_sync,
     killed_at_every_commit_by_several_workers,
     killed_at_every_commit_after_a_force_push,
+    killed_at_every_commit_of_a_long_listing_without_news,
+    killed_at_every_commit_of_a_long_listing_that_changed,
     killed_twice_in_a_row,
     #[ignore = "long: a kill at every commit of a larger world"]
     killed_at_every_commit_of_a_larger_world,
@@ -52,6 +54,33 @@ async fn killed_at_every_commit_after_a_force_push(database: Database) {
     world.force_push(name, "staging").unwrap();
     let story = Story::new(begun, &sim).await;
     story.killed_everywhere(&[None]).await.asked_little_twice(&story);
+}
+
+async fn killed_at_every_commit_of_a_long_listing_without_news(database: Database) {
+    let sim = seeded(12, 1, 20, "", "").await;
+    let story = Story::new(long_listing(database, &sim).await, &sim).await;
+    assert_eq!(story.requests, 4);
+    story.killed_everywhere(&[None]).await.asked_little_twice(&story);
+}
+
+async fn killed_at_every_commit_of_a_long_listing_that_changed(database: Database) {
+    let sim = seeded(12, 1, 20, "", "").await;
+    let begun = long_listing(database, &sim).await;
+    // On the third page, so that the listing is read anew from its beginning.
+    sim.world().push("acme/repo-1", "b-250", 1).unwrap();
+    let story = Story::new(begun, &sim).await;
+    story.killed_everywhere(&[None]).await.asked_little_twice(&story);
+}
+
+/// Syncs a repository whose branches fill three pages and a part of the fourth.
+async fn long_listing(database: Database, sim: &Sim) -> Scene {
+    let begun = Scene::with_source(database, sim, &["acme/repo-1"]).await.set("SYNCLINE_WORKERS", 1);
+    let (world, name) = (sim.world(), "acme/repo-1");
+    for nth in world.repository_truth(name).unwrap().branches.len()..330 {
+        world.create_branch(name, &format!("b-{nth:03}"), "main").unwrap();
+    }
+    begun.completes().await;
+    begun
 }
 
 async fn killed_twice_in_a_row(database: Database) {
@@ -123,7 +152,7 @@ impl<'a> Story<'a> {
                 }
             }
             if survived == 2 * again.len() {
-                // A claim, a page and an end for each of the streams.
+                // The request, a claim and the pages of a listing, at least.
                 assert!(nth > 6, "only {nth} commit points");
                 return Kills(kills);
             }
