@@ -33,6 +33,7 @@ fn main() {
         Item { key: "main".to_owned(), have: None, wanted: head, base: None, args: json!({}), cursor: None };
     let read = Read {
         source: &settings,
+        learned: &serde_json::Value::Null,
         stream: "commits",
         partition: "1",
         args: &args,

@@ -106,7 +106,10 @@ proptest! {
 
 fn settings(connector: &dyn Connector, named: bool) -> Settings {
     let options = if named { json!({ "repos": [hub::FULL_NAME] }) } else { json!({}) };
-    Settings { base_url: connector.spec().default_base_url.to_owned(), options }
+    Settings {
+        base_url: connector.spec().default_base_url.unwrap_or("https://provider.example").to_owned(),
+        options,
+    }
 }
 
 #[test]
@@ -171,6 +174,7 @@ fn every_stream_of_the_spec_is_served_and_no_other() {
         let args = json!({});
         let read = Read {
             source: &settings,
+            learned: &args,
             stream: "no such stream",
             partition: "1",
             args: &args,

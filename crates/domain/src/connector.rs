@@ -83,8 +83,8 @@ pub struct Spec {
     pub provider: &'static str,
     /// The provider's name for people.
     pub title: &'static str,
-    /// The API's root when none is configured.
-    pub default_base_url: &'static str,
+    /// The API's root when none is configured; `None` where every customer has an address of their own.
+    pub default_base_url: Option<&'static str>,
     /// The environment variable that a credential is taken from when none is named.
     pub token_env: &'static str,
     /// How the credential goes into a request.
@@ -116,6 +116,9 @@ impl Spec {
 pub enum Auth {
     /// `Authorization: Bearer <token>`.
     Bearer,
+    /// `Authorization: Basic`, with the value of this setting as the user and the credential as the password; where
+    /// the setting is not set, [`Auth::Bearer`].
+    BasicAs(&'static str),
 }
 
 /// One thing that can be configured for a source.
@@ -151,6 +154,14 @@ pub struct Stream {
     pub conditional: bool,
     /// The table whose rows the stream lists completely, so that rows it no longer lists are gone.
     pub lists: Option<&'static Table>,
+}
+
+impl Stream {
+    /// Says whether its pages, read from the start to the end, are one listing.
+    #[must_use]
+    pub fn is_listing(&self) -> bool {
+        self.conditional || self.lists.is_some()
+    }
 }
 
 /// What a provider is known to bear, beside what its answers say.

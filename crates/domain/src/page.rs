@@ -84,6 +84,8 @@ pub struct Page {
     pub wanted: Vec<Wanted>,
     /// Keys of the items, of those that were asked for, that are now read completely.
     pub done: Vec<String>,
+    /// What was learned of the account, in place of what was known; `None` leaves that as it is.
+    pub learned: Option<Box<Value>>,
     /// How to go on.
     pub next: Next,
 }
@@ -92,7 +94,14 @@ impl Page {
     /// Returns a page that delivers nothing and goes on with `next`.
     #[must_use]
     pub fn empty(next: Next) -> Self {
-        Self { records: Vec::new(), partitions: Vec::new(), wanted: Vec::new(), done: Vec::new(), next }
+        Self {
+            records: Vec::new(),
+            partitions: Vec::new(),
+            wanted: Vec::new(),
+            done: Vec::new(),
+            learned: None,
+            next,
+        }
     }
 }
 
@@ -112,7 +121,8 @@ pub enum Next {
 }
 
 /// The end of a complete listing of the stream's [`crate::connector::Stream::lists`] table: rows of `owner` that it
-/// did not deliver are gone. The table's last key column tells its rows apart within an owner.
+/// did not deliver, as a record or as an item that is [`Page::wanted`], are gone. The table's last key column tells its
+/// rows apart within an owner.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sweep {
     /// The value of the first key column, where the key has two columns.
@@ -128,6 +138,8 @@ pub struct Sweep {
 pub struct Read<'a> {
     /// The source's base URL and options.
     pub source: &'a crate::source::Settings,
+    /// What earlier pages learned of the account: the provider's dialect, its time zone; null before the first.
+    pub learned: &'a Value,
     /// The stream to read.
     pub stream: &'a str,
     /// The partition's key.

@@ -6,12 +6,13 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use domain::connector::{Connector, Spec};
+use domain::connector::{Auth, Connector, Spec};
 use domain::fault::{Cause, Fault};
 use domain::page::{Request, Response};
 use domain::source::Settings;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::header::HeaderMap;
+use serde_json::Value;
 use store::{BudgetRow, Secret};
 use tokio::sync::{Notify, Semaphore};
 use url::Url;
@@ -32,7 +33,7 @@ impl Gate {
     /// Makes the gate of a source. The pace belongs to the provider's own service; other hosts of the same software
     /// set limits of their own and state them.
     pub(crate) fn new(spec: &Spec, base_url: &str, in_flight_max: usize, refused: Arc<Notify>) -> Self {
-        let per_minute = spec.limits.per_minute.filter(|_| base_url == spec.default_base_url);
+        let per_minute = spec.limits.per_minute.filter(|_| spec.default_base_url == Some(base_url));
         let quota = per_minute.and_then(NonZeroU32::new).map(Quota::per_minute);
         Self {
             budgets: Budgets::new(refused),
@@ -49,6 +50,8 @@ pub(crate) struct Account {
     base: Url,
     headers: HeaderMap,
     token: Option<Secret>,
+    /// Whom the credential belongs to, where it goes into a request together with that.
+    user: Option<String>,
     http: Http,
     clock: Clock,
     /// The size of the last answer, and of the largest.
@@ -68,12 +71,19 @@ impl Account {
         let base = Url::parse(&settings.base_url)
             .map_err(|_| Fault::Malformed { what: "the source's base URL".to_owned() })?;
         let headers = fixed_headers(connector.spec().headers);
+        let user = match connector.spec().auth {
+            Auth::Bearer => None,
+            Auth::BasicAs(setting) => {
+                settings.options.get(setting).and_then(Value::as_str).map(ToOwned::to_owned)
+            }
+        };
         Ok(Self {
             connector,
             gate,
             base,
             headers,
             token,
+            user,
             http,
             clock,
             body_bytes: AtomicUsize::new(0),
@@ -120,6 +130,7 @@ impl Account {
             base: &self.base,
             headers: &self.headers,
             token: self.token.as_ref(),
+            user: self.user.as_deref(),
             body_bytes: self.body_bytes.load(Ordering::Relaxed),
         };
         let (answer, sent) = self.http.get(access, &request.url, validator).await;

@@ -34,11 +34,13 @@ impl SyncService {
                 bodies: &self.pool.bodies,
                 stop: &stop,
                 settings: &row.settings,
+                learned: serde_json::Value::Null,
                 stream: root.stream,
                 partition: &root.key,
                 args: &root.args,
                 lane: Lane::Forward,
                 conditional: false,
+                listing: false,
                 // A person waits for the answer: no attempt after this one.
                 attempt: policy::ATTEMPTS_MAX,
             };

@@ -29,11 +29,16 @@ pub(crate) struct Fetcher<'a> {
     pub(crate) bodies: &'a Bodies,
     pub(crate) stop: &'a CancellationToken,
     pub(crate) settings: &'a Settings,
+    /// What is known of the account; a page may learn more, and the next one is read with it.
+    pub(crate) learned: Value,
     pub(crate) stream: &'a str,
     pub(crate) partition: &'a str,
     pub(crate) args: &'a Value,
     pub(crate) lane: Lane,
+    /// Whether the stream's pages are asked for only if they changed.
     pub(crate) conditional: bool,
+    /// Whether the stream's pages together are a complete listing.
+    pub(crate) listing: bool,
     pub(crate) attempt: u32,
 }
 
@@ -119,6 +124,7 @@ impl Fetcher<'_> {
         let mut asked = None;
         let read = Read {
             source: self.settings,
+            learned: &self.learned,
             stream: self.stream,
             partition: self.partition,
             args: self.args,
@@ -173,10 +179,10 @@ impl Fetcher<'_> {
         asked: Option<String>,
         held: Option<OwnedSemaphorePermit>,
     ) -> Fetched {
-        let listed = self.conditional && !got.is_empty();
+        let listed = self.listing && !got.is_empty();
         let pass = if listed { Pass::Plain { first: place.cursor.is_none() } } else { Pass::Incremental };
         // A validator stands for one answer: it is kept under the address that was asked for, also when redirected.
-        let etag = got.first().filter(|_| listed).and_then(|it| it.headers.get("etag"));
+        let etag = got.first().filter(|_| self.conditional).and_then(|it| it.headers.get("etag"));
         let validator = asked.zip(etag.map(str::to_owned));
         let observed_at = got.iter().map(|it| it.requested_at).min().unwrap_or_else(|| self.clock.now());
         Fetched { page, pass, validator, requests: 0, observed_at, held }

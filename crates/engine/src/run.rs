@@ -10,6 +10,7 @@ use domain::fault::{Cause, Fault};
 use domain::page::{Item, Next};
 use domain::policy::{self, Outcome, Verdict};
 use jiff::SignedDuration;
+use serde_json::Value;
 use store::{Commit, Lease, Pass, Settlement, Store, StoreError, Validator};
 
 use crate::clock::Clock;
@@ -97,6 +98,9 @@ impl Run<'_> {
     async fn commit(&mut self, fetched: Fetched) -> Result<Turn, StoreError> {
         let Fetched { page, pass, validator, requests, observed_at, held } = fetched;
         let read: Vec<_> = self.place.items.iter().map(|it| (it.key.clone(), it.wanted.clone())).collect();
+        if let Some(learned) = &page.learned {
+            self.fetcher.learned = Value::clone(learned);
+        }
         let after = self.after(&page.next, &page.done, pass);
         let now = self.clock.now();
         let commit = Commit {

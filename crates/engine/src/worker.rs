@@ -244,11 +244,13 @@ impl SyncService {
             bodies: &self.pool.bodies,
             stop,
             settings: &open.settings,
+            learned: open.learned,
             stream: &lease.stream,
             partition: &lease.partition,
             args: &open.args,
             lane: lease.lane,
             conditional: stream.conditional,
+            listing: stream.is_listing(),
             attempt: lease.attempt,
         };
         let run = Run {

@@ -18,11 +18,18 @@ use crate::error::{OpenError, StoreError};
 use crate::landing::{self, Layouts};
 
 /// The migrations, in order; both folders hold the same numbers and names.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(
-    1,
-    include_str!("../migrations/sqlite/0001_initial.sql"),
-    include_str!("../migrations/postgres/0001_initial.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        include_str!("../migrations/sqlite/0001_initial.sql"),
+        include_str!("../migrations/postgres/0001_initial.sql"),
+    ),
+    (
+        2,
+        include_str!("../migrations/sqlite/0002_learned.sql"),
+        include_str!("../migrations/postgres/0002_learned.sql"),
+    ),
+];
 
 /// How long the server keeps the locks of a transaction in which nothing is said. Ours say something at once, so one
 /// that is silent for ten seconds is of a process or machine that stands still, and others wait for its jobs.

@@ -157,6 +157,8 @@ pub(crate) async fn update(
     let sql = "update sources set base_url = $2, options = $3, enabled = $4, updated_at = $5 where id = $1";
     let options = to_json(&change.settings.options)?;
     conn.execute(sql, args![*id, &change.settings.base_url, options, change.enabled, *now]).await?;
+    // Another address or credential may be another account.
+    conn.execute("delete from learned where source_id = $1", args![*id]).await?;
     match &change.secret {
         SecretChange::Keep => {}
         SecretChange::Clear => clear_secret(conn, *id).await?,
@@ -235,8 +237,18 @@ pub(crate) async fn secret(
 }
 
 /// Our own tables with rows of a source, children first.
-const OWN: [&str; 9] =
-    ["events", "jobs", "syncs", "seen", "validators", "checkpoints", "items", "budgets", "partitions"];
+const OWN: [&str; 10] = [
+    "learned",
+    "events",
+    "jobs",
+    "syncs",
+    "seen",
+    "validators",
+    "checkpoints",
+    "items",
+    "budgets",
+    "partitions",
+];
 
 /// Removes a source: its credential, state and jobs; with `purge` also what it landed.
 pub(crate) async fn remove(

@@ -43,6 +43,8 @@ pub(super) struct Reference {
     /// The items that a listing under way has named, by the listing's partition.
     seen: BTreeMap<(&'static str, String), BTreeSet<String>>,
     read: BTreeSet<&'static str>,
+    /// What was learned of the account.
+    learned: serde_json::Value,
     script: VecDeque<Disturbance>,
 }
 
@@ -77,6 +79,7 @@ impl Reference {
             checkpoints: BTreeMap::new(),
             seen: BTreeMap::new(),
             read: BTreeSet::new(),
+            learned: serde_json::Value::Null,
             script: VecDeque::new(),
         }
     }
@@ -258,8 +261,10 @@ impl Reference {
         let settings = self.settings.clone();
         // What is stored comes back as it was: the connector may keep nothing beside it.
         let cursor = cursor.map(|it| serde_json::from_str(&serde_json::to_string(it).unwrap()).unwrap());
+        let learned = self.learned.clone();
         let read = Read {
             source: &settings,
+            learned: &learned,
             stream: stream.name,
             partition: &partition.key,
             args: &partition.args,

@@ -21,7 +21,7 @@ pub(super) const REPOS_SETTING: &str = "repos";
 pub(super) static SPEC: Spec = Spec {
     provider: "github",
     title: "GitHub",
-    default_base_url: "https://api.github.com",
+    default_base_url: Some("https://api.github.com"),
     token_env: "GITHUB_TOKEN",
     auth: Auth::Bearer,
     headers: &[("accept", "application/vnd.github+json"), ("x-github-api-version", "2022-11-28")],

@@ -108,6 +108,7 @@ fn told(stream: &str, fixture: &Fixture<'_>) -> String {
     let items: Vec<Item> = fixture.items.iter().map(ItemSpec::item).collect();
     let read = Read {
         source: &settings,
+        learned: &Value::Null,
         stream,
         partition: &fixture.partition,
         args: &fixture.args,
@@ -328,6 +329,7 @@ fn a_full_last_page_is_followed_by_the_one_behind_it() {
         let cursor = cursor.map(|it| Cursor(json!({ "next": it })));
         let read = Read {
             source: &settings,
+            learned: &Value::Null,
             stream: "branches",
             partition: "7",
             args: &args,

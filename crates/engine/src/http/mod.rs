@@ -62,6 +62,8 @@ pub(crate) struct Access<'a> {
     pub(crate) base: &'a Url,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) token: Option<&'a Secret>,
+    /// Whom the token belongs to; then both go along as `Basic`.
+    pub(crate) user: Option<&'a str>,
     /// How large the answer will be, by the last one: room is made once, and not more than is needed.
     pub(crate) body_bytes: usize,
 }
@@ -119,17 +121,21 @@ impl Http {
 
     async fn get_once(&self, access: Access<'_>, url: &Url, validator: Option<&str>) -> Result<Hop, Fault> {
         let mut headers = access.headers.clone();
-        if let Some(token) = access.token
-            && same_server(access.base, url)
-        {
-            headers.insert(AUTHORIZATION, bearer(token)?);
-        }
         if let Some(etag) = validator.and_then(|it| HeaderValue::from_str(it).ok()) {
             headers.insert(IF_NONE_MATCH, etag);
         }
+        let mut request = self.client.get(url.clone()).headers(headers);
+        if let Some(token) = access.token
+            && same_server(access.base, url)
+        {
+            // Both ways mark the header as sensitive, so that nothing prints it.
+            request = match access.user {
+                Some(user) => request.basic_auth(user, Some(token.expose())),
+                None => request.header(AUTHORIZATION, bearer(token)?),
+            };
+        }
         let requested_at = self.clock.now();
-        let answer =
-            self.client.get(url.clone()).headers(headers).send().await.map_err(|it| classify(&it))?;
+        let answer = request.send().await.map_err(|it| classify(&it))?;
         let received_at = self.clock.now();
         let status = answer.status();
         if status.is_redirection() && status.as_u16() != 304 {

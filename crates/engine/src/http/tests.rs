@@ -83,11 +83,15 @@ fn limits() -> HttpLimits {
 }
 
 async fn get(base: &str, url: &str) -> (Result<Answer, Fault>, u64) {
+    get_as(None, base, url).await
+}
+
+async fn get_as(user: Option<&str>, base: &str, url: &str) -> (Result<Answer, Fault>, u64) {
     let http = Http::new(limits(), Clock::default()).unwrap();
     let base = Url::parse(base).unwrap();
     let headers = fixed_headers(&[("accept", "application/json")]);
     let token = Secret::from("planted-secret".to_owned());
-    let access = Access { base: &base, headers: &headers, token: Some(&token), body_bytes: 0 };
+    let access = Access { base: &base, headers: &headers, token: Some(&token), user, body_bytes: 0 };
     http.get(access, url, Some("W/\"tag\"")).await
 }
 
@@ -116,6 +120,19 @@ async fn a_renamed_resource_is_followed_with_the_credential_and_the_validator() 
         assert!(request.contains("if-none-match: W/\"tag\""), "{request}");
         assert!(request.contains("accept: application/json"), "{request}");
     }
+}
+
+#[tokio::test]
+async fn a_credential_with_a_user_goes_along_as_basic_to_its_own_server_only() {
+    let other = Server::start(|_| ok(b"archive", "")).await;
+    let to = format!("{}/file", other.url);
+    let server = Server::start(move |_| redirect(&to)).await;
+    let (answer, _) = get_as(Some("me@example.com"), &server.url, &format!("{}/x", server.url)).await;
+    assert_eq!(body(answer), b"archive");
+    // "me@example.com:planted-secret" in base64.
+    let header = "authorization: Basic bWVAZXhhbXBsZS5jb206cGxhbnRlZC1zZWNyZXQ=";
+    assert!(server.asked()[0].contains(header), "{:?}", server.asked());
+    assert!(!other.asked()[0].contains("authorization"), "{:?}", other.asked());
 }
 
 #[tokio::test]

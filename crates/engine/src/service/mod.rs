@@ -366,7 +366,13 @@ pub(crate) fn connector(provider: &str) -> Result<&'static dyn Connector, Error>
 }
 
 fn settings(spec: &Spec, base_url: Option<&str>, options: Value) -> Result<Settings, Error> {
-    let text = base_url.unwrap_or(spec.default_base_url);
+    let Some(text) = base_url.or(spec.default_base_url) else {
+        let why = format!(
+            "is missing: {} has no address that all share; name yours, as --base-url https://…",
+            spec.title
+        );
+        return Err(Error::Invalid { field: "base-url", why });
+    };
     let base_url = check_base_url(text)
         .map_err(|why| Error::Invalid { field: "base-url", why: format!("`{text}` {why}") })?;
     Ok(Settings { base_url, options })

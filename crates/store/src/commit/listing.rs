@@ -84,18 +84,21 @@ fn listed(lease: &Lease, commit: &Commit) -> Option<&'static Table> {
     commit.group.streams.iter().find(|it| it.name == lease.stream)?.lists
 }
 
-/// The last key column of each record that a listing delivered, as text; nothing for any other page.
+/// The last key column of each record that a listing delivered, as text, and the keys of the items that it named;
+/// nothing for any other page.
 pub(super) fn keys(lease: &Lease, commit: &Commit, records: &[Record]) -> BTreeSet<[String; 1]> {
     let (Pass::Plain { .. }, Some(table)) = (commit.pass, listed(lease, commit)) else {
         return BTreeSet::new();
     };
     let records = records.iter().filter(|it| it.table.name == table.name);
+    let named = commit.page.wanted.iter().map(|it| [without_nul(it.key.clone())]);
     records
         .filter_map(|it| match it.cells.get(table.key.len().checked_sub(1)?)? {
             Cell::Text(text) => Some([without_nul(text.clone())]),
             Cell::Integer(number) => Some([number.to_string()]),
             _ => None,
         })
+        .chain(named)
         .collect()
 }
 

@@ -38,6 +38,8 @@ pub struct OpenJob {
     pub provider: String,
     /// What the partition was found with.
     pub args: Value,
+    /// What is known of the source's account; null when nothing is.
+    pub learned: Value,
     /// Where to read on; `None` is the start.
     pub cursor: Option<Cursor>,
     /// Whether the listing under way asks without validators.
@@ -107,11 +109,12 @@ pub struct Progress {
 /// Reads what a worker needs to go on.
 pub(crate) async fn open(conn: &mut Conn, lease: &Lease) -> Result<OpenJob, StoreError> {
     let sql = "select source.base_url, source.options, source.provider, partition.args,
-            checkpoint.cursor, coalesce(checkpoint.plain, false) as plain
+            learned.facts, checkpoint.cursor, coalesce(checkpoint.plain, false) as plain
         from jobs as job
         join sources as source on source.id = job.source_id and source.removed_at is null
         join partitions as partition on partition.source_id = job.source_id
             and partition.stream = job.stream and partition.key = job.partition
+        left join learned on learned.source_id = job.source_id
         left join checkpoints as checkpoint on checkpoint.source_id = job.source_id
             and checkpoint.stream = job.stream and checkpoint.partition = job.partition
             and checkpoint.lane = job.lane
@@ -128,6 +131,7 @@ pub(crate) async fn open(conn: &mut Conn, lease: &Lease) -> Result<OpenJob, Stor
         },
         provider: row.get("provider")?,
         args: row.json("args", ("partitions", &place))?.unwrap_or_default(),
+        learned: row.json("facts", ("learned", &place))?.unwrap_or_default(),
         cursor: row.json("cursor", ("checkpoints", &place))?,
         plain,
         validators,
@@ -191,6 +195,7 @@ pub(crate) async fn page(conn: &mut Conn, (ready, now): &(Ready, Timestamp)) -> 
     item::done(conn, lease, commit).await?;
     go_on(conn, lease, commit).await?;
     item::want(conn, lease, &commit.page.wanted).await?;
+    learn(conn, lease, commit, now).await?;
     discover::found(conn, lease, commit, now).await?;
     if commit.pass != Pass::Unchanged {
         listing::note(conn, lease, commit, &ready.seen).await?;
@@ -294,6 +299,17 @@ async fn checkpoint(conn: &mut Conn, lease: &Lease, cursor: Option<&Cursor>) -> 
     let cursor = cursor.map(to_json).transpose()?;
     conn.execute(sql, args![lease.source, &lease.stream, &lease.partition, lease.lane.as_str(), cursor])
         .await?;
+    Ok(())
+}
+
+/// Keeps what a page learned of the account. It is the one row that jobs of a source share, so it is touched only when
+/// something new is known: once in a source's life, and when the provider's or the account's settings change.
+async fn learn(conn: &mut Conn, lease: &Lease, commit: &Commit, now: Timestamp) -> Result<(), StoreError> {
+    let Some(learned) = &commit.page.learned else { return Ok(()) };
+    let sql = "insert into learned (source_id, facts, learned_at) values ($1, $2, $3)
+        on conflict (source_id) do update set facts = excluded.facts, learned_at = excluded.learned_at
+        where learned.facts <> excluded.facts";
+    conn.execute(sql, args![lease.source, to_json(learned)?, now]).await?;
     Ok(())
 }
 

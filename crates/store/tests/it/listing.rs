@@ -11,6 +11,7 @@ use crate::world::*;
 for_each_database!(
     a_complete_listing_sweeps_what_it_no_longer_names,
     an_unchanged_page_never_sweeps,
+    a_listing_that_names_items_keeps_their_rows,
     an_incremental_page_never_sweeps,
     a_listing_that_starts_again_forgets_what_it_saw,
     a_swept_partition_is_no_longer_read,
@@ -69,6 +70,16 @@ async fn a_complete_listing_sweeps_what_it_no_longer_names(database: &Database) 
     list(&store, &lease, &["a"], more(json!(2)), FIRST, 8).await;
     assert_eq!(live(database).await, ["a", "a", "b", "c"], "a branch may come back");
     let _ = source;
+}
+
+/// A listing may leave the landing of a row to the reading of its item.
+async fn a_listing_that_names_items_keeps_their_rows(database: &Database) {
+    let (store, _, lease) = listing(database).await;
+    list(&store, &lease, &["a", "b"], more(json!(1)), Pass::Incremental, 3).await;
+    let wanted = vec![wanted("1", "b", "y", None)];
+    let page = Page { wanted, ..Page::empty(caught_up(Some(sweep()))) };
+    store.commit_page(&lease, commit(page, FIRST, at(4)), at(4)).await.unwrap();
+    assert_eq!((live(database).await, items(database).await), (vec!["b".to_owned()], vec!["b".to_owned()]));
 }
 
 async fn an_unchanged_page_never_sweeps(database: &Database) {

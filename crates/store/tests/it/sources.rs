@@ -3,7 +3,7 @@
 use domain::page::Page;
 use domain::policy::Verdict;
 use domain::trigger::Trigger;
-use serde_json::json;
+use serde_json::{Value, json};
 use store::{BudgetRow, NewSource, Secret, SecretChange, SourceChange, StoreError};
 
 use crate::database::Database;
@@ -17,6 +17,7 @@ for_each_database!(
     a_source_that_syncs_is_not_removed,
     the_newest_word_on_a_budget_wins,
     facts_say_what_the_policy_needs,
+    what_was_learned_lasts_until_the_source_changes,
     a_refused_request_is_kept_as_an_event,
 );
 
@@ -58,10 +59,50 @@ async fn roots_that_leave_the_settings_are_not_read_any_more(database: &Database
     assert!(!store.source("work").await.unwrap().unwrap().enabled);
 }
 
+async fn what_was_learned_lasts_until_the_source_changes(database: &Database) {
+    let (store, source) = begin(database, vec![partition("projects", "a")]).await;
+    start(&store, source, at(1)).await;
+    let lease = claim_one(&store, at(2)).await;
+    let learned = async || store.open_job(&lease).await.unwrap().learned;
+    assert_eq!(learned().await, json!(null));
+    let page =
+        |learned: Option<Value>| Page { learned: learned.map(Box::new), ..Page::empty(more(json!(1))) };
+    let commit =
+        |page, now| store.commit_page(&lease, commit(page, store::Pass::Incremental, at(now)), at(now));
+    commit(page(Some(json!({ "zone": "UTC" }))), 3).await.unwrap();
+    commit(page(None), 4).await.unwrap();
+    assert_eq!(learned().await, json!({ "zone": "UTC" }));
+    commit(page(Some(json!({ "zone": "UTC" }))), 5).await.unwrap();
+    let since = "select cast(learned_at as text) from learned";
+    assert_eq!(
+        database.lines(since).await,
+        [at(3).as_millisecond().to_string()],
+        "the same is not written again"
+    );
+    let late = at(1000);
+    commit(page(Some(json!({ "zone": "Asia/Tokyo" }))), 1000).await.unwrap_err();
+    assert_eq!(
+        database.lines("select facts from learned").await,
+        [r#"{"zone":"UTC"}"#],
+        "a lost lease, {late}"
+    );
+
+    let row = store.source_by_id(source).await.unwrap().unwrap();
+    let change = SourceChange {
+        settings: row.settings,
+        enabled: true,
+        secret: SecretChange::Keep,
+        roots: vec![partition("projects", "a")],
+    };
+    store.update_source(source, change, &vault(), at(6)).await.unwrap();
+    assert_eq!(learned().await, json!(null));
+}
+
 async fn land_one(store: &store::Store, source: domain::id::SourceId, now: i64) {
     start(store, source, at(now)).await;
     let lease = claim_one(store, at(now)).await;
-    let page = page(vec![project(now, "x")], caught_up(None));
+    let learned = Some(Box::new(json!({ "zone": "UTC" })));
+    let page = Page { learned, ..page(vec![project(now, "x")], caught_up(None)) };
     store
         .commit_page(&lease, commit(page, store::Pass::Plain { first: true }, at(now)), at(now))
         .await
@@ -83,7 +124,7 @@ async fn a_removed_source_keeps_its_rows_and_comes_back(database: &Database) {
     assert_eq!(store.landed_counts(source).await.unwrap().last().unwrap().1, 1);
     let left = "select cast(count(*) as text) from sources where secret is not null or removed_at is null";
     assert_eq!(database.lines(left).await, ["0"]);
-    for table in ["partitions", "checkpoints", "syncs", "jobs", "events", "items", "validators"] {
+    for table in ["partitions", "checkpoints", "syncs", "jobs", "events", "items", "validators", "learned"] {
         assert_eq!(database.dump(table).await, [""; 0], "{table}");
     }
     let twice = store.remove_source(source, false).await;

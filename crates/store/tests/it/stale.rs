@@ -10,7 +10,7 @@ use crate::world::*;
 
 for_each_database!(an_expired_lease_writes_nothing, a_lease_that_another_holds_writes_nothing);
 
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     "sources",
     "partitions",
     "checkpoints",
@@ -21,6 +21,7 @@ const TABLES: [&str; 14] = [
     "jobs",
     "events",
     "budgets",
+    "learned",
     "toy_projects",
     "branches",
     "commits",
@@ -76,6 +77,7 @@ async fn writes_nothing(database: &Database, store: &Store, lease: &Lease, now: 
     let found = Page {
         partitions: vec![partition("commits", "2")],
         wanted: vec![wanted("1", "main", "b", None)],
+        learned: Some(Box::new(serde_json::json!({ "zone": "UTC" }))),
         ..page(
             vec![branch(1, "main", "b")],
             caught_up(Some(domain::page::Sweep {

@@ -49,7 +49,7 @@ pub(crate) static GROUP: Group = Group {
 pub(crate) static SPEC: Spec = Spec {
     provider: "toy",
     title: "Toy",
-    default_base_url: "https://toy.example",
+    default_base_url: Some("https://toy.example"),
     token_env: "TOY_TOKEN",
     auth: Auth::Bearer,
     headers: &[],

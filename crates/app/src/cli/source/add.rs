@@ -94,7 +94,14 @@ fn provider_command(spec: &'static Spec) -> Command {
 The credential is read from the environment and sealed before it is stored; it is never shown again."
         ))
         .arg(text("name", "NAME", "What the source is called".to_owned()).required(true))
-        .arg(text("base-url", "URL", format!("The root of the API [default: {default_base_url}]")))
+        .arg(text(
+            "base-url",
+            "URL",
+            match default_base_url {
+                Some(url) => format!("The root of the API [default: {url}]"),
+                None => "The root of the API".to_owned(),
+            },
+        ))
         .arg(text(
             "token-env",
             "VARIABLE",

@@ -56,6 +56,7 @@ pub(crate) async fn snapshot(database: &Database) -> Rows {
     for (table, except) in [
         ("checkpoints", &[][..]),
         ("validators", &[]),
+        ("learned", &["learned_at"]),
         ("seen", &[]),
         // The number of a job that was made anew is another one.
         ("items", &["failed_job"]),
