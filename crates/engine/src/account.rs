@@ -14,7 +14,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 use store::{BudgetRow, Secret};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::budget::Budgets;
@@ -32,11 +32,11 @@ pub(crate) struct Gate {
 impl Gate {
     /// Makes the gate of a source. The pace belongs to the provider's own service; other hosts of the same software
     /// set limits of their own and state them.
-    pub(crate) fn new(spec: &Spec, base_url: &str, in_flight_max: usize, refused: Arc<Notify>) -> Self {
+    pub(crate) fn new(spec: &Spec, base_url: &str, in_flight_max: usize, budgets: Budgets) -> Self {
         let per_minute = spec.limits.per_minute.filter(|_| spec.default_base_url == Some(base_url));
         let quota = per_minute.and_then(NonZeroU32::new).map(Quota::per_minute);
         Self {
-            budgets: Budgets::new(refused),
+            budgets,
             under_way: Semaphore::new(spec.limits.concurrent_max.min(in_flight_max).max(1)),
             pace: quota.map(RateLimiter::direct),
         }

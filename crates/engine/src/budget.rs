@@ -21,6 +21,8 @@ pub(crate) struct Budgets {
     untold: AtomicBool,
     /// Woken at each refusal.
     refused: Arc<Notify>,
+    /// What is left to people and other tools.
+    thresholds: Thresholds,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -50,9 +52,9 @@ pub(crate) struct Spent {
 }
 
 impl Budgets {
-    /// Makes budgets that wake `refused` at each refusal.
-    pub(crate) fn new(refused: Arc<Notify>) -> Self {
-        Self { refused, ..Self::default() }
+    /// Makes budgets that leave the floor of `thresholds`, and wake `refused` at each refusal.
+    pub(crate) fn new(thresholds: Thresholds, refused: Arc<Notify>) -> Self {
+        Self { refused, thresholds, ..Self::default() }
     }
 
     /// Says whether there was a refusal since the last time this was asked.
@@ -99,7 +101,7 @@ impl Budgets {
     pub(crate) fn admit(&self, name: &'static str, now: Timestamp) -> Result<Grant, Spent> {
         let mut buckets = self.lock();
         for held in [WHOLE_ACCOUNT, name] {
-            if let Some(until) = buckets.get(held).and_then(|it| it.spent_until(now)) {
+            if let Some(until) = buckets.get(held).and_then(|it| it.spent_until(&self.thresholds, now)) {
                 return Err(Spent { bucket: name, until });
             }
         }
@@ -130,13 +132,13 @@ impl Budgets {
 }
 
 impl Bucket {
-    fn spent_until(&self, now: Timestamp) -> Option<Timestamp> {
+    fn spent_until(&self, thresholds: &Thresholds, now: Timestamp) -> Option<Timestamp> {
         if let Some(until) = self.blocked_until.filter(|until| *until > now) {
             return Some(until);
         }
         let (limit, remaining, resets_at) = (self.limit?, self.remaining?, self.resets_at?);
         // A budget at its floor lets a sync begin, so it lets a request go too; below it, both wait for the reset.
-        let floor = Thresholds::default().required(Trigger::Manual, limit);
+        let floor = thresholds.required(Trigger::Manual, limit);
         let free = remaining.saturating_sub(self.under_way);
         (resets_at > now && free < floor).then(|| policy::reset(Some(resets_at), now))
     }
@@ -191,7 +193,10 @@ const WINDOW_JITTER: SignedDuration = SignedDuration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use domain::connector::{Meter, Refusal, WHOLE_ACCOUNT};
+    use domain::policy::Thresholds;
     use jiff::{SignedDuration, Timestamp};
 
     use super::Budgets;
@@ -236,6 +241,14 @@ mod tests {
         budgets.finish(&grant, &[counted(100, at(600))], NOW);
         assert_eq!(spent_until(&budgets, NOW), None);
         assert_eq!(spent_until(&budgets, at(600)), None);
+    }
+
+    #[test]
+    fn a_floor_of_ones_own_holds() {
+        let thresholds = Thresholds { floor: 200, floor_percent: 100, ..Thresholds::default() };
+        let budgets = Budgets::new(thresholds, Arc::default());
+        note(&budgets, counted(199, at(600)), NOW);
+        assert_eq!(spent_until(&budgets, NOW), Some(at(600)));
     }
 
     #[test]

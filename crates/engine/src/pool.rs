@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::connector::Spec;
 use domain::id::{JobId, SourceId};
+use domain::policy::Thresholds;
 use store::{BudgetRow, Lease, Signals};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::Gate;
+use crate::budget::Budgets;
 use crate::fetch::Bodies;
 use crate::http::Http;
 use crate::node;
@@ -24,6 +26,7 @@ pub(crate) struct Pool {
     pub(crate) http: Http,
     pub(crate) bodies: Bodies,
     in_flight_max: usize,
+    thresholds: Thresholds,
     /// Woken when a provider refuses a request, so that other processes are told.
     pub(crate) refused: Arc<Notify>,
     gates: Mutex<HashMap<SourceId, Arc<Gate>>>,
@@ -39,12 +42,13 @@ struct Held {
 }
 
 impl Pool {
-    pub(crate) fn new(http: Http, in_flight_max: usize) -> Self {
+    pub(crate) fn new(http: Http, in_flight_max: usize, thresholds: Thresholds) -> Self {
         Self {
             node: node::this_node(),
             http,
             bodies: Bodies::new(),
             in_flight_max,
+            thresholds,
             refused: Arc::default(),
             gates: Mutex::default(),
             held: Mutex::default(),
@@ -121,7 +125,10 @@ impl Pool {
         rows: Vec<BudgetRow>,
     ) -> Arc<Gate> {
         let mut gates = self.gates();
-        let new = || Arc::new(Gate::new(spec, base_url, self.in_flight_max, self.refused.clone()));
+        let new = || {
+            let budgets = Budgets::new(self.thresholds, self.refused.clone());
+            Arc::new(Gate::new(spec, base_url, self.in_flight_max, budgets))
+        };
         let gate = gates.entry(source).or_insert_with(new);
         gate.budgets.load(rows);
         gate.clone()
@@ -142,6 +149,7 @@ impl Pool {
 mod tests {
     use domain::id::{JobId, SourceId, SyncId};
     use domain::job::Lane;
+    use domain::policy::Thresholds;
     use jiff::Timestamp;
     use store::{Lease, Signals};
 
@@ -166,7 +174,8 @@ mod tests {
 
     #[test]
     fn a_job_that_runs_once_more_stays_held_when_its_first_run_ends() {
-        let pool = Pool::new(Http::new(HttpLimits::default(), Clock::default()).unwrap(), 1);
+        let http = Http::new(HttpLimits::default(), Clock::default()).unwrap();
+        let pool = Pool::new(http, 1, Thresholds::default());
         let (first, second) = (claim(1), claim(2));
         pool.hold(&first);
         let stop = pool.hold(&second);

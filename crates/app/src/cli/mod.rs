@@ -162,6 +162,8 @@ impl App {
             in_flight: config.requests_in_flight,
             // The setting is bounded far below what a signed duration holds.
             lease: SignedDuration::try_from(config.lease).unwrap_or(SignedDuration::from_mins(1)),
+            thresholds: config.thresholds,
+            manual_cooldowns: config.manual_cooldowns.clone(),
             http: HttpLimits {
                 connect_timeout: config.http_connect_timeout,
                 read_timeout: config.http_read_timeout,

@@ -8,11 +8,14 @@ mod problem;
 mod quantity;
 mod table;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use domain::policy::Thresholds;
 use engine::Secret;
+use jiff::SignedDuration;
 
 pub(crate) use problem::{ConfigError, shown};
 pub(crate) use table::help;
@@ -34,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) workers: usize,
     pub(crate) requests_in_flight: usize,
     pub(crate) lease: Duration,
+    pub(crate) thresholds: Thresholds,
+    pub(crate) manual_cooldowns: BTreeMap<String, SignedDuration>,
     pub(crate) http_connect_timeout: Duration,
     pub(crate) http_read_timeout: Duration,
     pub(crate) http_timeout: Duration,
@@ -126,6 +131,8 @@ impl Config {
             workers: 0,
             requests_in_flight: 0,
             lease: Duration::ZERO,
+            thresholds: Thresholds::default(),
+            manual_cooldowns: BTreeMap::new(),
             http_connect_timeout: Duration::ZERO,
             http_read_timeout: Duration::ZERO,
             http_timeout: Duration::ZERO,

@@ -2,11 +2,13 @@
 //!
 //! A setting never does anything but fill a field of [`Config`].
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use engine::Secret;
+use engine::{Secret, provider_specs};
+use jiff::SignedDuration;
 use tracing_subscriber::EnvFilter;
 
 use super::quantity::{parse_bytes, parse_duration};
@@ -123,6 +125,52 @@ pub(super) static SETTINGS: &[Setting] = &[
         })
     },
     Setting {
+        allowed: REQUESTS,
+        help: "Requests of a provider's budget that are left to people and other tools.",
+        // One at least: with none left a provider refuses the next request.
+        ..setting("budget_floor", "100", |config, value| {
+            number(&mut config.thresholds.floor, value, 1, REQUESTS_MAX)
+        })
+    },
+    Setting {
+        allowed: "a whole number from 1 to 100",
+        help: "The same in percent of a small budget; the lower of the two counts.",
+        ..setting("budget_floor_percent", "2", |config, value| {
+            number(&mut config.thresholds.floor_percent, value, 1, 100)
+        })
+    },
+    Setting {
+        allowed: "a whole number from 0 to 1000000",
+        help: "Requests that scheduled syncs leave to webhooks, beside the floor.",
+        ..setting("budget_reserve", "500", |config, value| {
+            number(&mut config.thresholds.reserve, value, 0, REQUESTS_MAX)
+        })
+    },
+    Setting {
+        allowed: "a whole number from 0 to 100",
+        help: "The same in percent of a small budget; the lower of the two counts.",
+        ..setting("budget_reserve_percent", "10", |config, value| {
+            number(&mut config.thresholds.reserve_percent, value, 0, 100)
+        })
+    },
+    Setting {
+        default: None,
+        default_words: "what the connector says; 0s for commits",
+        allowed: "GROUP=DURATION, several with commas between; a stream group and a duration from 0s to 720h",
+        help: "How long after a manual sync of a stream group another one is refused.",
+        ..setting("manual_cooldown", "", |config, value| {
+            let cooldowns = cooldowns(value);
+            cooldowns.map(|it| config.manual_cooldowns = it).is_some()
+        })
+    },
+    Setting {
+        allowed: "a duration from 0s to 720h",
+        help: "A source without success for longer than this may be synced by hand despite the cooldown.",
+        ..setting("stale_after", "48h", |config, value| {
+            signed(value).map(|it| config.thresholds.stale_after = it).is_some()
+        })
+    },
+    Setting {
         allowed: TIMEOUTS,
         help: "The longest time to make a connection.",
         ..setting("http_connect_timeout", "5s", |config, value| {
@@ -182,6 +230,34 @@ fn timeout(field: &mut Duration, value: &str) -> bool {
 fn span(field: &mut Duration, value: &str, min: Duration, max: Duration) -> bool {
     let parsed = parse_duration(value).filter(|it| (min..=max).contains(it));
     parsed.map(|it| *field = it).is_some()
+}
+
+/// No provider's budget is larger by far; what is above a budget's limit counts as the limit.
+const REQUESTS_MAX: u64 = 1_000_000;
+const REQUESTS: &str = "a whole number from 1 to 1000000";
+
+fn number(field: &mut u64, value: &str, min: u64, max: u64) -> bool {
+    within(value, min, max).map(|it| *field = it).is_some()
+}
+
+/// Reads a duration of up to thirty days: longer than any provider's data takes to be called old.
+fn signed(value: &str) -> Option<SignedDuration> {
+    let duration = parse_duration(value).filter(|it| *it <= Duration::from_hours(720))?;
+    SignedDuration::try_from(duration).ok()
+}
+
+/// Reads `GROUP=DURATION` with commas between; each group once, and only those that a connector has.
+fn cooldowns(value: &str) -> Option<BTreeMap<String, SignedDuration>> {
+    let mut cooldowns = BTreeMap::new();
+    for part in value.split(',') {
+        let (group, duration) = part.split_once('=')?;
+        let group = group.trim();
+        let known = provider_specs().flat_map(|it| it.groups).any(|it| it.name == group);
+        if !known || cooldowns.insert(group.to_owned(), signed(duration.trim())?).is_some() {
+            return None;
+        }
+    }
+    Some(cooldowns)
 }
 
 fn count(field: &mut usize, value: &str, min: usize, max: usize) -> bool {

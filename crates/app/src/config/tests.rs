@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use domain::policy::Thresholds;
+use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::quantity::{UNITS, parse_bytes, parse_duration};
@@ -34,6 +36,8 @@ fn every_default_is_allowed() {
     assert_eq!((config.workers, config.requests_in_flight), (10, 32));
     assert_eq!(config.lease, Duration::from_mins(1));
     assert_eq!(config.http_body_bytes_max, 32 << 20);
+    assert_eq!(config.thresholds, Thresholds::default(), "the policy's own numbers");
+    assert!(config.manual_cooldowns.is_empty());
     assert_eq!(config.key_file().to_str(), Some("syncline.key"));
 }
 
@@ -59,6 +63,23 @@ fn the_key_lies_beside_the_database() {
 }
 
 #[test]
+fn the_policys_numbers_can_be_set() {
+    let file = "budget_floor = 7\nbudget_floor_percent = 8\nbudget_reserve = 0\nbudget_reserve_percent = 9\n\
+                stale_after = \"1h30m\"\nmanual_cooldown = \" commits = 10m \"\n";
+    let config = load(Some(file), &[], &[]).unwrap();
+    let expected = Thresholds {
+        floor: 7,
+        floor_percent: 8,
+        reserve: 0,
+        reserve_percent: 9,
+        stale_after: SignedDuration::from_mins(90),
+        ..Thresholds::default()
+    };
+    assert_eq!(config.thresholds, expected);
+    assert_eq!(config.manual_cooldowns["commits"], SignedDuration::from_mins(10));
+}
+
+#[test]
 fn a_bad_value_is_named_with_its_place_and_what_is_allowed() {
     let cases = [
         (
@@ -70,6 +91,13 @@ fn a_bad_value_is_named_with_its_place_and_what_is_allowed() {
         ("lease = 60", "lease: `60` is not allowed; allowed is a duration from 2s to 1h"),
         ("lease = \"1s\"", "lease: `1s` is not allowed"),
         ("http_body_max = \"1KiB\"", "allowed is a size from 64KiB to 256MiB"),
+        ("budget_floor = 0", "budget_floor: `0` is not allowed; allowed is a whole number from 1 to 1000000"),
+        ("budget_floor_percent = 101", "allowed is a whole number from 1 to 100"),
+        ("budget_reserve = -1", "allowed is a whole number from 0 to 1000000"),
+        ("stale_after = \"721h\"", "allowed is a duration from 0s to 720h"),
+        ("manual_cooldown = \"10m\"", "manual_cooldown: `10m` is not allowed; allowed is GROUP=DURATION"),
+        ("manual_cooldown = \"comits=10m\"", "`comits=10m` is not allowed"),
+        ("manual_cooldown = \"commits=1m,commits=2m\"", "`commits=1m,commits=2m` is not allowed"),
         ("requests_in_flight = 101", "allowed is a whole number from 1 to 100"),
         ("log_format = \"xml\"", "allowed is text or json"),
         ("log = \"engine=loud\"", "log: `engine=loud` is not allowed"),

@@ -52,7 +52,7 @@ pub enum Budget {
 }
 
 /// The numbers that decisions depend on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thresholds {
     /// How long after a manual sync another one is refused.
     pub manual_cooldown: SignedDuration,

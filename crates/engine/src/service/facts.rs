@@ -1,12 +1,12 @@
 //! What the policy is told, made of what the database knows.
 
-use domain::connector::{Group, Spec};
+use domain::connector::Spec;
 use domain::policy::{self, Budget, Facts, Thresholds};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use store::{BudgetRow, StoredFacts};
 
-/// Makes the policy's facts of what is stored.
-pub(super) fn facts(stored: &StoredFacts, spec: &Spec, group: &Group, now: Timestamp) -> Facts {
+/// Makes the policy's facts of what is stored, and of the numbers to decide by.
+pub(super) fn facts(stored: &StoredFacts, spec: &Spec, thresholds: Thresholds, now: Timestamp) -> Facts {
     Facts {
         enabled: stored.enabled,
         has_owner: stored.has_owner,
@@ -15,10 +15,7 @@ pub(super) fn facts(stored: &StoredFacts, spec: &Spec, group: &Group, now: Times
         last_success_at: stored.last_success_at,
         budget: budget(&stored.budgets, spec, now),
         syncing: stored.active_sync.is_some(),
-        thresholds: Thresholds {
-            manual_cooldown: SignedDuration::from_millis(group.manual_cooldown_ms),
-            ..Thresholds::default()
-        },
+        thresholds,
     }
 }
 

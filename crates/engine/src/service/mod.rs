@@ -2,13 +2,14 @@
 
 mod facts;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use domain::connector::{Connector, Spec};
+use domain::connector::{Connector, Group, Spec};
 use domain::fault::Fault;
 use domain::id::{JobId, SourceId, SyncId};
-use domain::policy::{self, Action, Decision, Metadata, Reason};
+use domain::policy::{self, Action, Decision, Metadata, Reason, Thresholds};
 use domain::source::Settings;
 use domain::trigger::Trigger;
 use jiff::SignedDuration;
@@ -39,6 +40,10 @@ pub struct Options {
     pub in_flight: usize,
     /// How long a worker may be silent before its job is given to another.
     pub lease: SignedDuration,
+    /// The numbers that the policy decides by; the cooldown of a manual sync is its group's own.
+    pub thresholds: Thresholds,
+    /// Cooldowns of manual syncs that differ from what the connector says, by the name of the stream group.
+    pub manual_cooldowns: BTreeMap<String, SignedDuration>,
     /// The limits of outbound requests.
     pub http: HttpLimits,
     /// The time.
@@ -49,6 +54,13 @@ pub struct Options {
 }
 
 impl Options {
+    /// Returns the numbers to decide by for a group of streams.
+    fn thresholds(&self, group: &Group) -> Thresholds {
+        let own = || SignedDuration::from_millis(group.manual_cooldown_ms);
+        let manual_cooldown = self.manual_cooldowns.get(group.name).copied().unwrap_or_else(own);
+        Thresholds { manual_cooldown, ..self.thresholds }
+    }
+
     /// A lease is renewed four times in its life, so that two lost renewals do not lose it.
     pub(crate) fn heartbeat(lease: SignedDuration) -> std::time::Duration {
         std::time::Duration::try_from(lease / 4).unwrap_or(std::time::Duration::from_secs(1))
@@ -185,7 +197,7 @@ impl SyncService {
         }
         let http =
             Http::new(options.http, clock.clone()).map_err(|error| Error::Internal(error.to_string()))?;
-        let pool = Arc::new(Pool::new(http, options.in_flight));
+        let pool = Arc::new(Pool::new(http, options.in_flight, options.thresholds));
         Ok(Self { store, vault: Arc::new(vault), clock, pool, options: Arc::new(options) })
     }
 
@@ -282,7 +294,8 @@ impl SyncService {
         let now = self.clock.now();
         let stored = self.store.facts(row.id, group, now).await?;
         let active = stored.active_sync;
-        let decision = policy::evaluate(&facts::facts(&stored, spec, group, now), trigger, now);
+        let decision =
+            policy::evaluate(&facts::facts(&stored, spec, self.options.thresholds(group), now), trigger, now);
         if decision.action != Action::Start {
             self.store.refuse(row.id, trigger, decision, now).await?;
             let active = active.filter(|_| decision.reason == Reason::AlreadySyncing);
@@ -357,7 +370,11 @@ impl SyncService {
         let Some(group) = spec.groups.iter().find(|it| it.name == group) else { return Ok(None) };
         let now = self.clock.now();
         let stored = self.store.facts(source.id, group, now).await?;
-        Ok(Some(policy::evaluate(&facts::facts(&stored, spec, group, now), Trigger::Manual, now)))
+        Ok(Some(policy::evaluate(
+            &facts::facts(&stored, spec, self.options.thresholds(group), now),
+            Trigger::Manual,
+            now,
+        )))
     }
 }
 

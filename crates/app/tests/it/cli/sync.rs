@@ -67,6 +67,34 @@ async fn without_waiting_a_sync_is_only_entered() {
 }
 
 #[tokio::test]
+async fn what_is_configured_decides() {
+    let sim = simulate(world()).await;
+    let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
+    sandbox.add(&sim, "").await;
+    sandbox.ends(0, "sync start --wait").await;
+    let left = 5000 - sim.report().requests;
+
+    sandbox.write("syncline.toml", "manual_cooldown = \"commits=1h\"\n");
+    let refused = sandbox.ends(4, "sync start --wait --json").await.json();
+    assert_eq!(refused["decision"]["reason"], "cooldown_active", "{refused}");
+    let rest = number(&refused["decision"]["metadata"], "cooldownMs");
+    assert!((3_000_000..=3_600_000).contains(&rest), "{refused}");
+    sandbox.write("syncline.toml", "manual_cooldown = \"commits=1h\"\nstale_after = \"0s\"\n");
+    sandbox.ends(0, "sync start --wait").await;
+
+    sandbox.write("syncline.toml", "budget_floor = 5000\nbudget_floor_percent = 100\n");
+    let refused = sandbox.ends(4, "sync start --wait --json").await.json();
+    let numbers = &refused["decision"]["metadata"];
+    assert_eq!(refused["decision"]["reason"], "rate_limited", "{refused}");
+    assert_eq!(number(numbers, "requiredBudget"), 5000);
+    assert!(number(numbers, "availableBudget") <= left, "{refused}");
+    let status = sandbox.ends(0, "status --json").await.json();
+    assert_eq!(status["sources"][0]["canSyncNow"], false, "{status}");
+    sandbox.write("syncline.toml", "");
+    sandbox.ends(0, "sync start --wait").await;
+}
+
+#[tokio::test]
 async fn a_sync_can_be_cancelled_once() {
     let sim = simulate(world()).await;
     let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);

@@ -7,6 +7,9 @@ use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use domain::policy::{Reason, Thresholds};
+use domain::trigger::Trigger;
+use engine::Requested;
 use jiff::SignedDuration;
 use rustix::process::Signal;
 use sim::{Options, Sim, State, WorldSource};
@@ -14,14 +17,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Database, SOURCE, Scene, assert_kept_rules, assert_truth, epoch_ms, on_both, seeded, service, started,
-    until,
+    Database, SOURCE, Scene, assert_kept_rules, assert_truth, epoch_ms, on_both, seeded, service,
+    service_with, started, until,
 };
 
 on_both!(
     a_spent_budget_puts_jobs_away_and_resumes_each_once,
     a_limit_outlives_the_process_that_met_it,
     a_denied_repository_is_no_limit,
+    a_higher_reserve_holds_back_scheduled_syncs_only,
 );
 
 const NAMES: [&str; 2] = ["acme/repo-1", "acme/repo-2"];
@@ -264,6 +268,33 @@ async fn a_reset_in_the_past_is_no_reason_to_ask_at_once() {
     assert!(began.elapsed() >= Duration::from_secs(1), "it asked again at once");
     assert_eq!(sim.report().requests, 2);
     assert_kept_rules(&sim);
+}
+
+async fn a_higher_reserve_holds_back_scheduled_syncs_only(database: Database) {
+    let sim = seeded(36, 1, 20, "", "primary=1000").await;
+    let scene = Scene::with_source(database, &sim, &["acme/repo-1"]).await;
+    scene.completes().await;
+    let left = 1000 - sim.report().requests;
+    let as_they_are = Thresholds::default();
+    let all = Thresholds { reserve: 1000, reserve_percent: 100, ..as_they_are };
+    for (thresholds, trigger, starts) in
+        [(all, Trigger::Cron, false), (all, Trigger::Manual, true), (as_they_are, Trigger::Cron, true)]
+    {
+        let service = service_with(&scene.database, 1, thresholds).await;
+        match service.request(SOURCE, "commits", trigger).await.unwrap() {
+            Requested::Started { sync, .. } => {
+                assert!(starts, "{trigger:?} started");
+                service.cancel(sync).await.unwrap();
+            }
+            Requested::Refused { decision, .. } => {
+                assert!(!starts, "{trigger:?}: {decision:?}");
+                assert_eq!(decision.reason, Reason::RateLimited);
+                let numbers = (decision.metadata.required_budget, decision.metadata.available_budget);
+                assert_eq!(numbers, (Some(1000), Some(left)));
+            }
+        }
+        service.close().await;
+    }
 }
 
 async fn a_denied_repository_is_no_limit(database: Database) {
