@@ -1,0 +1,65 @@
+//! How the engine is set up.
+//!
+//! It never reads a file or the environment; whoever opens the engine did.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use domain::connector::Group;
+use domain::policy::Thresholds;
+use jiff::SignedDuration;
+use store::Secret;
+
+use crate::clock::Clock;
+use crate::http::HttpLimits;
+
+/// How the engine is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `sqlite://PATH` or `postgres://…`.
+    pub database_url: String,
+    /// SQLite's largest number of pages; `None` is SQLite's own limit.
+    pub max_page_count: Option<u32>,
+    /// Where the key comes from that credentials are sealed with.
+    pub key: SealingKey,
+    /// Jobs that run side by side in this process.
+    pub workers: usize,
+    /// Requests of one source under way at once; the connector's own limit holds too.
+    pub in_flight: usize,
+    /// How long a worker may be silent before its job is given to another.
+    pub lease: SignedDuration,
+    /// The numbers that the policy decides by; the cooldown of a manual sync is its group's own.
+    pub thresholds: Thresholds,
+    /// Cooldowns of manual syncs that differ from what the connector says, by the name of the stream group.
+    pub manual_cooldowns: BTreeMap<String, SignedDuration>,
+    /// The limits of outbound requests.
+    pub http: HttpLimits,
+    /// The time.
+    pub clock: Clock,
+    /// At which write transaction this process kills itself, for crash tests; debug builds only.
+    #[cfg(debug_assertions)]
+    pub kill_at: Option<store::KillAt>,
+}
+
+impl Options {
+    /// Returns the numbers to decide by for a group of streams.
+    pub(super) fn thresholds(&self, group: &Group) -> Thresholds {
+        let own = || SignedDuration::from_millis(group.manual_cooldown_ms);
+        let manual_cooldown = self.manual_cooldowns.get(group.name).copied().unwrap_or_else(own);
+        Thresholds { manual_cooldown, ..self.thresholds }
+    }
+
+    /// A lease is renewed four times in its life, so that two lost renewals do not lose it.
+    pub(crate) fn heartbeat(lease: SignedDuration) -> std::time::Duration {
+        std::time::Duration::try_from(lease / 4).unwrap_or(std::time::Duration::from_secs(1))
+    }
+}
+
+/// Where the sealing key comes from.
+#[derive(Clone, Debug)]
+pub enum SealingKey {
+    /// The key itself: 64 hex digits, or base64 of 32 bytes.
+    Text(Secret),
+    /// A file that holds it; made on first start, readable by its owner only.
+    File(PathBuf),
+}
