@@ -9,7 +9,11 @@ use sim::{Options, State, WorldSource};
 
 use crate::support::{Database, Scene, assert_kept_rules, assert_truth, on_both, seeded, started};
 
-on_both!(each_state_is_told_and_the_others_go_on, all_visible_repositories_are_followed);
+on_both!(
+    each_state_is_told_and_the_others_go_on,
+    all_visible_repositories_are_followed,
+    a_hundred_visible_repositories_fill_a_page,
+);
 
 async fn each_state_is_told_and_the_others_go_on(database: Database) {
     let states = "empty=acme/repo-2,gone=acme/repo-3,legal=acme/repo-4,denied=acme/repo-5,\
@@ -50,6 +54,17 @@ async fn each_state_is_told_and_the_others_go_on(database: Database) {
     assert_truth(&scene.database, &sim, &now).await;
     assert_eq!(scene.database.number("select count(*) from github_repositories").await, 6);
     assert_kept_rules(&sim);
+}
+
+async fn a_hundred_visible_repositories_fill_a_page(database: Database) {
+    let sim = seeded(44, 100, 1, "", "").await;
+    let scene = Scene::with_source(database, &sim, &[]).await;
+    scene.completes().await;
+    sim.reset_report();
+    scene.completes().await;
+    // The list, the page behind it, and the branches of each.
+    let report = sim.report();
+    assert_eq!((report.requests, report.not_modified), (102, 102), "{report:?}");
 }
 
 async fn all_visible_repositories_are_followed(database: Database) {
