@@ -1,7 +1,13 @@
-//! The one place where the simulator looks at the wall clock: rate-limit resets and the age of git's files.
-//! Must never be used for anything that shapes a world, which has to be the same on every day.
+//! The one place where the simulator looks at the wall clock, and the clock of the fake Jira that can be set by hand.
+//! Must never be used for anything that shapes a seeded world, which has to be the same on every day.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
+
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+/// Stands for "not set by hand".
+const WALL: i64 = i64::MIN;
 
 /// Returns the time since the Unix epoch.
 #[expect(
@@ -10,4 +16,34 @@ use std::time::{Duration, SystemTime};
 )]
 pub(crate) fn since_epoch() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Finds a time zone in the database that is built in, so that a world is the same on every machine.
+pub(crate) fn zone(name: &str) -> Option<TimeZone> {
+    TimeZoneDatabase::bundled().get(name).ok()
+}
+
+/// What time it is in the fake Jira: the wall clock's, or one that stands where it was set.
+#[derive(Debug)]
+pub(crate) struct Clock(AtomicI64);
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self(AtomicI64::new(WALL))
+    }
+}
+
+impl Clock {
+    /// Returns the time in milliseconds since the epoch.
+    pub(crate) fn now_ms(&self) -> i64 {
+        match self.0.load(Ordering::Relaxed) {
+            WALL => i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX),
+            set => set,
+        }
+    }
+
+    /// Lets the clock stand at a moment, or follow the wall clock again.
+    pub(crate) fn set(&self, at_ms: Option<i64>) {
+        self.0.store(at_ms.unwrap_or(WALL), Ordering::Relaxed);
+    }
 }

@@ -52,6 +52,23 @@ pub enum Error {
         /// The branch that was named.
         branch: String,
     },
+    /// The fake Jira has no such thing.
+    #[error("the Jira site has no {0}")]
+    UnknownInSite(String),
+    /// The sprint is in another state than the change needs.
+    #[error("sprint {sprint} {why}")]
+    WrongSprint {
+        /// The sprint.
+        sprint: u64,
+        /// What is in the way.
+        why: &'static str,
+    },
+    /// The board has no sprints.
+    #[error("board {0} is a kanban board and has no sprints")]
+    NoSprints(u64),
+    /// There is no such time zone.
+    #[error("{0:?} is no time zone: write one of the IANA database, such as Europe/Berlin")]
+    UnknownZone(String),
     /// A real repository is changed with git, not through the simulator.
     #[error("{0} is a real git repository: change it with git, the simulator follows")]
     NotSeeded(String),

@@ -3,13 +3,12 @@
 //!
 //! One page about all of it: `docs/sim.md`.
 
-mod body;
 mod clock;
-mod encode;
 mod error;
 mod faults;
 mod github;
 mod hash;
+mod jira;
 mod limits;
 mod lock;
 mod report;
@@ -24,13 +23,20 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use self::clock::Clock;
 pub use self::error::{Error, SpecError};
 pub use self::faults::Faults;
-pub use self::github::Endpoint;
+pub use self::jira::CardPaths;
+use self::jira::Deployment;
 pub use self::limits::Limits;
-pub use self::report::{LimitsMet, Report, Violation, ViolationKind};
-use self::server::Service;
+pub use self::report::{Endpoint, LimitsMet, Report, Violation, ViolationKind};
+pub use self::server::Login;
+use self::server::{Jira, Service};
 use self::world::Links;
+pub use self::world::site::{
+    Access, BoardKind, BoardTruth, Edit, IssueKind, IssueTruth, ProjectTruth, Site, SiteControl, SiteSize,
+    SiteTruth, SprintState, SprintTruth, Status,
+};
 pub use self::world::{BranchTruth, Control, RepositoryTruth, State, Truth, World, WorldSource};
 
 /// How a simulator starts.
@@ -46,6 +52,33 @@ pub struct Options {
     pub faults: Faults,
     /// Which limits it keeps.
     pub limits: Limits,
+    /// What its Jira is like.
+    pub jira: JiraOptions,
+}
+
+/// What the fake Jira is like.
+#[derive(Debug, Clone)]
+pub struct JiraOptions {
+    /// How large it is; its seed is the world's.
+    pub size: SiteSize,
+    /// The zone in the profile of whose credential asks, as the IANA database names it.
+    pub time_zone: String,
+    /// Where Cloud lists the issues of boards and sprints.
+    pub cards: CardPaths,
+    /// The credentials that are good; without any, all are but those whose secret begins with `bad`.
+    pub logins: Vec<Login>,
+}
+
+impl Default for JiraOptions {
+    fn default() -> Self {
+        Self {
+            size: SiteSize::default(),
+            // East of Greenwich and far from it, so that a time taken for UTC is found out.
+            time_zone: "Asia/Shanghai".to_owned(),
+            cards: CardPaths::default(),
+            logins: Vec::new(),
+        }
+    }
 }
 
 impl Default for Options {
@@ -56,6 +89,7 @@ impl Default for Options {
             latency: Duration::ZERO,
             faults: Faults::default(),
             limits: Limits::default(),
+            jira: JiraOptions::default(),
         }
     }
 }
@@ -75,10 +109,15 @@ impl fmt::Debug for Sim {
 
 /// Builds the world, listens, and serves in the background.
 pub async fn start(options: Options) -> Result<Sim, Error> {
-    let Options { listen, world, latency, faults, limits } = options;
+    let Options { listen, world, latency, faults, limits, jira } = options;
     let unusual = faults.clone();
+    let JiraOptions { size, time_zone, cards, logins } = jira;
     let built = tokio::task::spawn_blocking(move || {
-        let world = World::build(&world)?;
+        clock::zone(&time_zone).ok_or_else(|| Error::UnknownZone(time_zone.clone()))?;
+        // A real git history has no seed; the site beside it is then the usual one.
+        let seed = if let WorldSource::Seeded { seed, .. } = &world { *seed } else { 1 };
+        let site = Site::build(seed, size, time_zone, Arc::new(Clock::default()));
+        let world = World::build(&world, site)?;
         arrange(&world, &unusual)?;
         Ok(world)
     });
@@ -86,7 +125,7 @@ pub async fn start(options: Options) -> Result<Sim, Error> {
     let refuse = |source| Error::Listen { address: listen, source };
     let listener = TcpListener::bind(listen).await.map_err(refuse)?;
     let address = listener.local_addr().map_err(refuse)?;
-    let service = Arc::new(Service::new(world, limits, faults, latency));
+    let service = Arc::new(Service::new(world, limits, faults, latency, Jira { cards, logins }));
     let mut tasks = JoinSet::new();
     tasks.spawn(server::accept(listener, Arc::clone(&service)));
     Ok(Sim { address, service, tasks })
@@ -120,6 +159,23 @@ impl Sim {
     #[must_use]
     pub fn github_url(&self) -> String {
         format!("http://{}/github", self.address)
+    }
+
+    /// Returns the base URL of its Jira Cloud.
+    #[must_use]
+    pub fn jira_cloud_url(&self) -> String {
+        format!("http://{}{}", self.address, Deployment::Cloud.prefix())
+    }
+
+    /// Returns the base URL of its Jira Data Center, which shows the same site.
+    #[must_use]
+    pub fn jira_dc_url(&self) -> String {
+        format!("http://{}{}", self.address, Deployment::DataCenter.prefix())
+    }
+
+    /// Lets Jira's clock stand at a moment, in milliseconds since the epoch, or follow the wall clock again.
+    pub fn set_time(&self, at_ms: Option<i64>) {
+        self.service.world.site().clock.set(at_ms);
     }
 
     /// Returns what it was asked so far.

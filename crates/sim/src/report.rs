@@ -7,8 +7,43 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::github::Endpoint;
 use crate::lock::hold;
+
+/// What kind of thing was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Endpoint {
+    /// GitHub: one repository.
+    Repo,
+    /// GitHub: a list of repositories.
+    Repos,
+    /// GitHub: branches, one or a list.
+    Branches,
+    /// GitHub: commits, one or a list.
+    Commits,
+    /// GitHub: a comparison.
+    Compare,
+    /// Jira: what the server is.
+    ServerInfo,
+    /// Jira: who asks.
+    Myself,
+    /// Jira: projects, one or a list.
+    Projects,
+    /// Jira: boards, one or a list.
+    Boards,
+    /// Jira: sprints, one or a list.
+    Sprints,
+    /// Jira: the issues of a board or a sprint.
+    Cards,
+    /// Jira: a search.
+    Search,
+    /// Jira: issues by their numbers.
+    Issues,
+    /// Jira: what happened to issues.
+    Changelog,
+    /// Anything else.
+    Other,
+}
 
 /// What a client did that the provider forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -59,6 +94,8 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// How often a client was held back.
     pub limits_met: LimitsMet,
+    /// What the requests to Jira Cloud cost in its points quota: one each, and one for every object in the answer.
+    pub jira_points: u64,
     /// Faults by their key.
     pub faults_served: BTreeMap<&'static str, u64>,
 }
@@ -114,6 +151,11 @@ impl Recorder {
     pub(crate) fn limited(&self, primary: bool) {
         let met = &mut hold(&self.report).limits_met;
         *(if primary { &mut met.primary } else { &mut met.secondary }) += 1;
+    }
+
+    /// Counts points of Jira's quota.
+    pub(crate) fn points(&self, points: u64) {
+        hold(&self.report).jira_points += points;
     }
 
     /// Counts a fault.

@@ -15,6 +15,7 @@ use crate::output::{Style, count};
 const EXAMPLES: &str = "Examples:
   syncline sim --git .                             this repository's commits, followed live
   syncline sim --repos 20 --commits 5000           a made-up world: acme/repo-1 to acme/repo-20
+  syncline sim --projects 8 --issues 2000          a larger Jira; it is there as Cloud and as Data Center
   syncline sim --latency-ms 50 --faults 5xx=0.05,cut=0.02,seed=7
   syncline sim --limits primary=60,window=120      a small budget, to see a sync wait
 
@@ -36,6 +37,8 @@ pub(crate) struct SimArgs {
     listen: SocketAddr,
     #[command(flatten)]
     world: WorldArgs,
+    #[command(flatten)]
+    site: SiteArgs,
     /// How long every answer takes at least
     #[arg(long, value_name = "N", default_value_t = 0)]
     latency_ms: u64,
@@ -62,6 +65,26 @@ pub(crate) struct WorldArgs {
     /// How many commits each of them has [default: 200]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     commits: Option<u32>,
+}
+
+/// What the fake Jira holds. Its seed is that of the made-up world.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SiteArgs {
+    /// How many projects the fake Jira has
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    projects: u32,
+    /// How many issues each of them has
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    issues: u32,
+}
+
+impl SiteArgs {
+    /// Returns the Jira that was asked for.
+    pub(crate) fn options(&self) -> sim::JiraOptions {
+        // Both are bounded far below a usize by the parser.
+        let size = sim::SiteSize { projects: self.projects as usize, issues: self.issues as usize };
+        sim::JiraOptions { size, ..sim::JiraOptions::default() }
+    }
 }
 
 impl WorldArgs {
@@ -98,6 +121,7 @@ pub(crate) async fn run(args: SimArgs, app: &App) -> anyhow::Result<Exit> {
             .limits
             .parse()
             .map_err(|it: sim::SpecError| Failure::usage(format!("--limits: {it}")))?,
+        jira: args.site.options(),
     };
     // Listened for before anything is printed: whoever reads the line may end us at once.
     let stop = Stop::listen(&app.out, "")?;
@@ -128,7 +152,7 @@ pub(crate) async fn start(options: sim::Options) -> anyhow::Result<sim::Sim> {
     sim::start(options).await.map_err(|it| Failure::usage(it.to_string()))
 }
 
-/// Lists what a simulator serves, by the word that `source add` takes.
+/// Lists what a simulator serves, by the provider's name; the two kinds of Jira show one site.
 pub(crate) fn providers(sim: &sim::Sim) -> Vec<(&'static str, String)> {
-    vec![("github", sim.github_url())]
+    vec![("github", sim.github_url()), ("jira", sim.jira_cloud_url()), ("jira-dc", sim.jira_dc_url())]
 }

@@ -15,7 +15,6 @@ pub(crate) use self::answer::Answer;
 use self::history::Place;
 use self::link::{Page, Paths};
 use self::person::account_id;
-pub use self::route::Endpoint;
 pub(crate) use self::route::Route;
 use self::route::{Address, Listing, Part, Query, below_repository};
 use crate::error::Error;

@@ -2,25 +2,8 @@
 //! Must never look at a world.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use serde::Serialize;
 
-/// What kind of thing was asked for, as the report counts it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Endpoint {
-    /// One repository.
-    Repo,
-    /// A list of repositories.
-    Repos,
-    /// Branches, one or a list.
-    Branches,
-    /// Commits, one or a list.
-    Commits,
-    /// A comparison.
-    Compare,
-    /// Anything else.
-    Other,
-}
+use crate::report::Endpoint;
 
 /// What a request asks for.
 #[derive(Debug, PartialEq, Eq)]

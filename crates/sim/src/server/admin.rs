@@ -10,19 +10,28 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use percent_encoding::percent_decode_str;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Service;
-use crate::body::Sending;
+use super::body::Sending;
 use crate::error::Error;
+use crate::world::site::SiteControl;
 use crate::world::{Control, World};
 
 /// A change is a line of JSON.
 const CONTROL_BYTES_MAX: usize = 64 << 10;
 /// What is here, for whoever looks.
 const HELP: &str = "GET /github/…, GET /__sim/report, POST /__sim/reset, GET /__sim/truth[?repository=OWNER/NAME], \
-                    POST /__sim/github/repos/OWNER/NAME";
+                    POST /__sim/github/repos/OWNER/NAME, GET /jira/cloud/…, GET /jira/dc/…, GET /__sim/jira/truth, \
+                    POST /__sim/jira, POST /__sim/clock";
+/// Where the Jira site is changed, and the clock is set.
+const JIRA: &str = "/__sim/jira";
+const CLOCK: &str = "/__sim/clock";
+const CHANGED: [&str; 2] = [JIRA, CLOCK];
+/// What a change to the Jira site may be.
+const SITE_CONTROLS: &str = "edit, comment, move, change_project, create, delete, hide, create_sprint, start_sprint, \
+    close_sprint, delete_sprint, project_access, board_access, time_zone and lag_ms are allowed; docs/sim.md shows each";
 /// What a change may be.
 const CONTROLS: &str = "{\"rename\":\"OWNER/NAME\"}, {\"state\":\"ok|empty|gone|legal|denied\"}, \
     {\"push\":{\"branch\":…,\"commits\":1,\"days_old\":0}}, {\"create_branch\":{\"name\":…,\"from\":…}}, \
@@ -41,14 +50,21 @@ impl Service {
                 reply(StatusCode::OK, &json!({ "reset": true }))
             }
             (&Method::GET, "/__sim/truth") => blocking(move || truth(&self.world, &query)).await,
-            (&Method::POST, path) if path.starts_with("/__sim/github/repos/") => {
-                let name = decode(path.trim_start_matches("/__sim/github/repos/"));
+            (&Method::GET, "/__sim/jira/truth") => {
+                blocking(move || reply(StatusCode::OK, &self.world.site().truth())).await
+            }
+            (&Method::POST, path) if path.starts_with("/__sim/github/repos/") || CHANGED.contains(&path) => {
                 let body = Limited::new(request.into_body(), CONTROL_BYTES_MAX).collect().await;
                 let Ok(body) = body else {
                     return refuse(StatusCode::BAD_REQUEST, "the body is cut or longer than 64 KiB");
                 };
-                let body = body.to_bytes();
-                blocking(move || change(&self.world, &name, &body)).await
+                let (path, body) = (path.to_owned(), body.to_bytes());
+                let change = move || match path.as_str() {
+                    JIRA => change_site(&self.world, &body),
+                    CLOCK => set_clock(&self.world, &body),
+                    _ => change(&self.world, &decode(path.trim_start_matches("/__sim/github/repos/")), &body),
+                };
+                blocking(change).await
             }
             _ => refuse(StatusCode::NOT_FOUND, HELP),
         }
@@ -80,11 +96,48 @@ fn change(world: &World, name: &str, body: &[u8]) -> Response<Sending> {
     }
 }
 
+fn change_site(world: &World, body: &[u8]) -> Response<Sending> {
+    let control: SiteControl = match serde_json::from_slice(body) {
+        Ok(control) => control,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, format!("{error}; {SITE_CONTROLS}")),
+    };
+    match world.site().apply(&control) {
+        Ok(id) => reply(StatusCode::OK, &json!({ "changed": id })),
+        Err(error) => refuse(status(&error), error),
+    }
+}
+
+/// Lets Jira's clock stand at a moment, or follow the wall clock again.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Setting {
+    at_ms: Option<i64>,
+}
+
+fn set_clock(world: &World, body: &[u8]) -> Response<Sending> {
+    match serde_json::from_slice::<Setting>(body) {
+        Ok(Setting { at_ms }) => {
+            let clock = &world.site().clock;
+            clock.set(at_ms);
+            reply(StatusCode::OK, &json!({ "now_ms": clock.now_ms() }))
+        }
+        Err(error) => {
+            refuse(StatusCode::BAD_REQUEST, format!("{error}; {{\"at_ms\":NUMBER}} or null is allowed"))
+        }
+    }
+}
+
 fn status(error: &Error) -> StatusCode {
     match error {
-        Error::UnknownRepository(_) | Error::UnknownBranch { .. } => StatusCode::NOT_FOUND,
-        Error::NameTaken(_) | Error::BranchTaken { .. } | Error::NotSeeded(_) => StatusCode::CONFLICT,
-        Error::BadName(_) => StatusCode::BAD_REQUEST,
+        Error::UnknownRepository(_) | Error::UnknownBranch { .. } | Error::UnknownInSite(_) => {
+            StatusCode::NOT_FOUND
+        }
+        Error::NameTaken(_)
+        | Error::BranchTaken { .. }
+        | Error::NotSeeded(_)
+        | Error::WrongSprint { .. }
+        | Error::NoSprints(_) => StatusCode::CONFLICT,
+        Error::BadName(_) | Error::UnknownZone(_) => StatusCode::BAD_REQUEST,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -2,7 +2,14 @@
 //! Must never answer a provider's request without passing the gate.
 
 mod admin;
-mod provider;
+mod body;
+mod encode;
+mod github;
+mod jira;
+mod reply;
+
+pub(crate) use self::jira::Jira;
+pub use self::jira::Login;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,9 +24,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::body::Sending;
-use crate::encode::Cache;
+use self::body::Sending;
+use self::encode::Cache;
 use crate::faults::Faults;
+use crate::jira::Deployment;
 use crate::limits::{Gate, Limits};
 use crate::report::Recorder;
 use crate::world::World;
@@ -37,22 +45,40 @@ pub(crate) struct Service {
     cache: Cache,
     faults: Faults,
     latency: Duration,
+    jira: Jira,
     requests: AtomicU64,
 }
 
 impl Service {
     /// Puts the parts together.
-    pub(crate) fn new(world: World, limits: Limits, faults: Faults, latency: Duration) -> Self {
+    pub(crate) fn new(world: World, limits: Limits, faults: Faults, latency: Duration, jira: Jira) -> Self {
         let recorder = Arc::new(Recorder::new());
         let gate = Arc::new(Gate::new(limits, Arc::clone(&recorder)));
-        Self { world, recorder, gate, cache: Cache::default(), faults, latency, requests: AtomicU64::new(0) }
+        Self {
+            world,
+            recorder,
+            gate,
+            cache: Cache::default(),
+            faults,
+            latency,
+            jira,
+            requests: AtomicU64::new(0),
+        }
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Sending> {
         let path = request.uri().path();
-        match path.strip_prefix("/github") {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => self.provide(&request).await,
-            _ => self.administer(request).await,
+        let below = |prefix: &str| {
+            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if below("/github") {
+            self.provide_github(&request).await
+        } else if below(Deployment::Cloud.prefix()) {
+            self.provide_jira(Deployment::Cloud, request).await
+        } else if below(Deployment::DataCenter.prefix()) {
+            self.provide_jira(Deployment::DataCenter, request).await
+        } else {
+            self.administer(request).await
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the fake providers show: repositories with real or seeded history.
+//! What the fake providers show: repositories with real or seeded history, and a Jira site.
 //! Must never know about HTTP.
 
 mod control;
@@ -10,6 +10,7 @@ mod prose;
 mod repository;
 mod seeded;
 mod sha;
+pub(crate) mod site;
 mod text;
 mod truth;
 mod walk;
@@ -24,6 +25,7 @@ pub(crate) use self::history::History;
 pub use self::repository::State;
 pub(crate) use self::repository::{Identity, Links, Repository};
 pub(crate) use self::sha::Sha;
+use self::site::Site;
 pub(crate) use self::text::{Person, Text};
 pub use self::truth::{BranchTruth, RepositoryTruth, Truth};
 use crate::error::Error;
@@ -48,16 +50,17 @@ pub enum WorldSource {
 /// The first repository's number; high enough to look like a real one.
 const FIRST_ID: u64 = 417_300_001;
 
-/// The repositories that the fake providers show, and the means to change them.
+/// The repositories and the Jira site that the fake providers show, and the means to change them.
 pub struct World {
     repositories: Vec<Arc<Repository>>,
     /// Every name that leads to a repository, in lower case; old names stay.
     names: RwLock<HashMap<String, Arc<Repository>>>,
+    site: Site,
 }
 
 impl World {
     /// Builds the world. Blocks: it may read a whole git history.
-    pub(crate) fn build(source: &WorldSource) -> Result<Self, Error> {
+    pub(crate) fn build(source: &WorldSource, site: Site) -> Result<Self, Error> {
         let repositories = match source {
             WorldSource::Git(path) => vec![Repository::git(FIRST_ID, Path::new(path))?],
             WorldSource::Seeded { seed, repos, commits } => {
@@ -72,7 +75,12 @@ impl World {
         let name = |repository: &Arc<Repository>| repository.identity().full_name().to_lowercase();
         let names =
             repositories.iter().map(|repository| (name(repository), Arc::clone(repository))).collect();
-        Ok(Self { repositories, names: RwLock::new(names) })
+        Ok(Self { repositories, names: RwLock::new(names), site })
+    }
+
+    /// Returns the Jira site.
+    pub fn site(&self) -> &Site {
+        &self.site
     }
 
     /// Lists the repositories' current full names.

@@ -41,14 +41,23 @@ async fn an_interrupted_sync_goes_on_with_the_next_start() {
 #[tokio::test]
 async fn the_simulator_prints_its_address_and_ends_with_a_signal() {
     let sandbox = Sandbox::new();
-    for (line, prefix) in [
-        ("sim --repos 1 --commits 3", "github  http://127.0.0.1:"),
-        ("sim --json", "{\"github\":\"http://127.0.0.1:"),
+    for (line, expected) in [
+        (
+            "sim --repos 1 --commits 3 --projects 1 --issues 3",
+            &["github   http://127.0.0.1:", "jira     http://127.0.0.1:", "jira-dc  http://127.0.0.1:"][..],
+        ),
+        ("sim --json", &["{\"github\":\"http://127.0.0.1:"][..]),
     ] {
         let mut child = sandbox.command(line).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = lines.next_line().await.unwrap().unwrap();
-        assert!(first.starts_with(prefix) && first.trim_end_matches("\"}").ends_with("/github"), "{first}");
+        for beginning in expected {
+            let said = lines.next_line().await.unwrap().unwrap();
+            assert!(said.starts_with(beginning), "{said}");
+            assert!(
+                ["/github", "/jira/cloud", "/jira/dc\"}", "/jira/dc"].iter().any(|it| said.ends_with(it)),
+                "{said}"
+            );
+        }
         send("-TERM", &child).await;
         assert_eq!(child.wait().await.unwrap().code(), Some(0));
         assert_eq!(lines.next_line().await.unwrap(), None, "one line a provider");

@@ -1,4 +1,4 @@
-//! One provider's request from the gate to the answer: limits, faults, conditions, headers.
+//! A request to GitHub from the gate to the answer: limits, faults, conditions, headers.
 //! Must never block the runtime: worlds are asked on threads that may wait.
 
 use std::sync::Arc;
@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, StatusCode};
+use http::Method;
+use http::header::{self, HeaderName};
 use hyper::{Request, Response};
 
 use super::Service;
-use crate::body::Sending;
+use super::body::Sending;
+use super::reply::Reply;
 use crate::clock;
 use crate::faults::Fault;
 use crate::github::{self, Allowance, Answer, Ask, Route, VERSIONS};
@@ -95,23 +96,9 @@ impl Asked {
     }
 }
 
-/// An answer that is ready to be sent.
-struct Reply {
-    status: u16,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
 impl Reply {
-    fn set(&mut self, name: &'static str, value: &str) {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(HeaderName::from_static(name), value);
-        }
-    }
-
     fn plain(answer: Answer) -> Self {
-        let mut reply =
-            Self { status: answer.status, headers: HeaderMap::new(), body: Bytes::from((answer.body)()) };
+        let mut reply = Self::new(answer.status, Bytes::from((answer.body)()));
         reply.set("content-type", answer.media);
         if let Some(location) = answer.location {
             reply.set("location", &location);
@@ -129,8 +116,8 @@ impl Reply {
 }
 
 impl Service {
-    /// Answers a request to a provider.
-    pub(super) async fn provide<B>(self: Arc<Self>, request: &Request<B>) -> Response<Sending> {
+    /// Answers a request to GitHub.
+    pub(super) async fn provide_github<B>(self: Arc<Self>, request: &Request<B>) -> Response<Sending> {
         let asked = Asked::read(request);
         let route = Route::read(&asked.path);
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
@@ -163,13 +150,11 @@ impl Service {
         if cut {
             self.recorder.fault("cut");
         }
-        let body =
-            if cut { Sending::half(reply.body, passage) } else { Sending::whole(reply.body, Some(passage)) };
-        let mut response = Response::new(body);
-        *response.status_mut() =
-            StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        *response.headers_mut() = reply.headers;
-        response
+        reply.response(
+            |body| {
+                if cut { Sending::half(body, passage) } else { Sending::whole(body, Some(passage)) }
+            },
+        )
     }
 
     /// Lets a request through to the world, or answers in its place.
@@ -301,7 +286,7 @@ impl Service {
         });
         let Some(content) = answer.content else { return Reply::plain(answer) };
         let tag = asked.tag(content);
-        let mut reply = Reply { status: 304, headers: HeaderMap::new(), body: Bytes::new() };
+        let mut reply = Reply::new(304, Bytes::new());
         reply.set("etag", &tag);
         let shared = if authorised { "private" } else { "public" };
         reply.set("cache-control", &format!("{shared}, max-age=60, s-maxage=60"));

@@ -1,0 +1,317 @@
+//! A request to Jira from the gate to the answer: who asks, limits, faults, headers.
+//! Must never let a credential into a log, a report or an answer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderName};
+use http::{HeaderMap, Method};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+
+use super::Service;
+use super::body::Sending;
+use super::reply::Reply;
+use crate::faults::Fault;
+use crate::hash::{Digest, mix};
+use crate::jira::{self, Answer, Ask, CardPaths, Deployment, Route, Standing, http_date};
+use crate::limits::Passage;
+
+/// The longest body that is read; a thousand issues by key are far less.
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// Why Jira did not take a credential.
+const LOGIN_REASON: &str = "x-seraph-loginreason";
+const FAILED: &str = "AUTHENTICATED_FAILED";
+const LOG_IN_PAGE: &str = "<!DOCTYPE html>\n<html><head><title>Log in - Acme Jira</title></head><body><h1>Log in</h1></body></html>\n";
+const GATEWAY_PAGE: &str = "<html>\n<head><title>502 Bad Gateway</title></head>\n<body>\n<center><h1>502 Bad Gateway</h1></center>\n</body>\n</html>\n";
+const UNAUTHORIZED_PAGE: &str =
+    "<html><head><title>Unauthorized (401)</title></head><body><h1>Unauthorized (401)</h1></body></html>\n";
+
+/// One credential that is good.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The user's name or address; none for a token by itself.
+    user: Option<String>,
+    secret: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).field("secret", &"[redacted]").finish()
+    }
+}
+
+impl Login {
+    /// Makes a login by name or address, with an API token or a password.
+    #[must_use]
+    pub fn basic(user: &str, secret: &str) -> Self {
+        Self { user: Some(user.to_owned()), secret: secret.to_owned() }
+    }
+
+    /// Makes a login by an access token.
+    #[must_use]
+    pub fn bearer(token: &str) -> Self {
+        Self { user: None, secret: token.to_owned() }
+    }
+
+    /// Reads the `Authorization` header.
+    fn read(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, rest) = value.split_once(' ')?;
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(Self::bearer(rest.trim()));
+        }
+        let plain = String::from_utf8(base64(rest.trim())?).ok()?;
+        let (user, secret) = plain.split_once(':')?;
+        scheme.eq_ignore_ascii_case("basic").then(|| Self::basic(user, secret))
+    }
+
+    /// Makes the name of its account in the books.
+    fn account(&self, deployment: Deployment) -> String {
+        let digest = Digest::new(35).bytes(self.user.as_deref().unwrap_or_default().as_bytes());
+        format!("{}#{:016x}", deployment.prefix(), digest.bytes(self.secret.as_bytes()).short())
+    }
+}
+
+/// Decodes base64 with its padding, as the header has it.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut count) = (0_u32, 0);
+    for byte in text.trim_end_matches('=').bytes() {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            decoded.push(u8::try_from(bits >> count & 0xff).ok()?);
+        }
+    }
+    Some(decoded)
+}
+
+/// What the fake Jira is like, beside its world.
+pub(crate) struct Jira {
+    /// Where Cloud lists the issues of boards and sprints.
+    pub(crate) cards: CardPaths,
+    /// The credentials that are good.
+    pub(crate) logins: Vec<Login>,
+}
+
+impl Jira {
+    fn takes(&self, login: &Login) -> bool {
+        if self.logins.is_empty() { !login.secret.starts_with("bad") } else { self.logins.contains(login) }
+    }
+}
+
+/// A request, apart from its connection.
+struct Asked {
+    deployment: Deployment,
+    method: Method,
+    path: String,
+    query: String,
+    base: String,
+    login: Option<Login>,
+    gzip: bool,
+    body: Bytes,
+}
+
+impl Asked {
+    async fn read(deployment: Deployment, request: Request<Incoming>) -> Option<Self> {
+        let (parts, body) = request.into_parts();
+        let text = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let (path, prefix) = (parts.uri.path(), deployment.prefix());
+        let asked = Self {
+            deployment,
+            path: path.strip_prefix(prefix).unwrap_or(path).to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            base: format!("http://{}{prefix}", text(header::HOST).unwrap_or("localhost")),
+            login: Login::read(&parts.headers),
+            gzip: text(header::ACCEPT_ENCODING).is_some_and(|it| it.to_ascii_lowercase().contains("gzip")),
+            body: Bytes::new(),
+            method: parts.method,
+        };
+        let body = Limited::new(body, BODY_BYTES_MAX).collect().await.ok()?.to_bytes();
+        Some(Self { body, ..asked })
+    }
+
+    fn account(&self) -> String {
+        self.login.as_ref().map_or_else(String::new, |it| it.account(self.deployment))
+    }
+}
+
+impl Reply {
+    fn of(answer: Answer) -> Self {
+        let mut reply = Self::new(answer.status, Bytes::from(answer.body));
+        reply.set("content-type", answer.media);
+        reply
+    }
+}
+
+impl Service {
+    /// Answers a request to Jira.
+    pub(super) async fn provide_jira(
+        self: Arc<Self>,
+        deployment: Deployment,
+        request: Request<Incoming>,
+    ) -> Response<Sending> {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let Some(asked) = Asked::read(deployment, request).await else {
+            let reply = Reply::of(Answer::refusal(413, "The request is larger than 1 MiB, or was cut."));
+            return reply.response(|body| Sending::whole(body, None));
+        };
+        let route = Route::read(deployment, &asked.method, &asked.path);
+        self.recorder.asked(route.endpoint());
+        let mut passage = self.gate.enter(&asked.account(), &asked.path);
+        let fault = self.faults.decide(number);
+        let mut wait = self.latency;
+        if let Some(Fault::Slow(extra)) = fault {
+            self.recorder.fault("slow");
+            wait += extra;
+        }
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        let mut reply = match self.admit_jira(&asked, &mut passage, fault) {
+            Err(reply) => *reply,
+            Ok(standing) => self.look_up_jira(asked, route, standing).await,
+        };
+        reply.set("date", &http_date(self.world.site().clock.now_ms()));
+        match deployment {
+            Deployment::Cloud => reply.set("atl-traceid", &format!("{:032x}", u128::from(mix(number)))),
+            Deployment::DataCenter => reply.set("x-arequestid", &format!("{number}x{number}x1")),
+        }
+        reply.set("vary", "Accept-Encoding");
+        self.recorder.answered(reply.status);
+        let cut = fault == Some(Fault::Cut) && reply.body.len() > 1;
+        if cut {
+            self.recorder.fault("cut");
+        }
+        reply.response(
+            |body| {
+                if cut { Sending::half(body, passage) } else { Sending::whole(body, Some(passage)) }
+            },
+        )
+    }
+
+    /// Lets a request through to the site, or answers in its place.
+    fn admit_jira(
+        &self,
+        asked: &Asked,
+        passage: &mut Passage,
+        fault: Option<Fault>,
+    ) -> Result<Standing, Box<Reply>> {
+        let standing = match &asked.login {
+            Some(login) if self.jira.takes(login) => Standing::Known,
+            None => Standing::Anonymous,
+            // Cloud goes on without a login by name that is wrong; everything else is refused.
+            Some(Login { user: Some(_), .. }) if asked.deployment == Deployment::Cloud => Standing::Refused,
+            Some(login) => {
+                let mut reply = match (asked.deployment, &login.user) {
+                    (Deployment::DataCenter, Some(_)) => Reply::of(Answer::html(401, UNAUTHORIZED_PAGE)),
+                    _ => Reply::of(Answer::message(
+                        401,
+                        "Client must be authenticated to access this resource.",
+                    )),
+                };
+                reply.set(LOGIN_REASON, FAILED);
+                return Err(Box::new(reply));
+            }
+        };
+        match fault {
+            Some(Fault::ServerError(_) | Fault::Html | Fault::Reset(_) | Fault::Secondary) => {
+                Err(Box::new(self.serve_jira_fault(asked, passage, fault)))
+            }
+            _ => Ok(standing),
+        }
+    }
+
+    /// Answers badly on purpose.
+    fn serve_jira_fault(&self, asked: &Asked, passage: &mut Passage, fault: Option<Fault>) -> Reply {
+        self.recorder.fault(fault.map_or("none", Fault::key));
+        match fault {
+            Some(Fault::ServerError(detail)) => match detail % 3 {
+                0 => Reply::of(Answer::refusal(500, "Internal server error")),
+                1 => Reply::of(Answer::html(502, GATEWAY_PAGE)),
+                _ => {
+                    let mut reply = Reply::of(Answer::message(503, "Service unavailable"));
+                    reply.set("retry-after", "1");
+                    reply
+                }
+            },
+            Some(Fault::Html) => Reply::of(Answer::html(200, LOG_IN_PAGE)),
+            _ => {
+                let mut reply = Reply::of(Answer::refusal(429, "Rate limit exceeded."));
+                self.recorder.limited(false);
+                reply.set("retry-after", "2");
+                if asked.deployment == Deployment::Cloud {
+                    reply.set("ratelimit-reason", "jira-burst-based");
+                }
+                passage.demand(false, Duration::from_secs(2));
+                reply
+            }
+        }
+    }
+
+    /// Asks the site, on a thread that may take its time.
+    async fn look_up_jira(self: &Arc<Self>, asked: Asked, route: Route, standing: Standing) -> Reply {
+        let service = Arc::clone(self);
+        let looked_up =
+            tokio::task::spawn_blocking(move || service.represent_jira(&asked, &route, standing)).await;
+        looked_up.unwrap_or_else(|error| {
+            tracing::error!(%error, "the simulator failed");
+            Reply::of(Answer::refusal(500, "the simulator failed; its log says why"))
+        })
+    }
+
+    fn represent_jira(&self, asked: &Asked, route: &Route, standing: Standing) -> Reply {
+        let ask = Ask {
+            deployment: asked.deployment,
+            standing,
+            post: asked.method == Method::POST,
+            path: &asked.path,
+            query: &asked.query,
+            body: &asked.body,
+            base: &asked.base,
+            cards: self.jira.cards,
+        };
+        let Answer { status, media, body, objects } = jira::answer(self.world.site(), route, &ask);
+        if asked.deployment == Deployment::Cloud {
+            self.recorder.points(1 + u64::from(objects));
+        }
+        let content = Digest::new(36).bytes(&body).finish();
+        let (body, gzip) = self.cache.body(Some(content), asked.gzip, || body);
+        let mut reply = Reply::new(status, body);
+        reply.set("content-type", media);
+        if gzip {
+            reply.set("content-encoding", "gzip");
+        }
+        if standing == Standing::Refused {
+            reply.set(LOGIN_REASON, FAILED);
+        }
+        reply
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Login, base64};
+
+    #[test]
+    fn a_login_is_read_and_never_shown() {
+        assert_eq!(base64("YWRhQGFjbWUuZXhhbXBsZTpzM2NyZXQ=").unwrap(), b"ada@acme.example:s3cret");
+        assert_eq!(base64("YW*h"), None);
+        let shown = format!("{:?}", Login::basic("ada", "s3cret"));
+        assert!(shown.contains("ada") && !shown.contains("s3cret"), "{shown}");
+    }
+}
