@@ -80,7 +80,7 @@ fn among(conn: &Conn, sources: Option<&[SourceId]>, argument: &str) -> Result<(S
     Ok((sql, to_json(&ids)?))
 }
 
-/// Takes jobs that are due, the most urgent first.
+/// Takes jobs that are due, the most urgent first. One whose row is damaged is set aside, so that it stops no other.
 pub(crate) async fn claim(
     conn: &mut Conn,
     (claim, now): &(Claim, Timestamp),
@@ -107,13 +107,27 @@ pub(crate) async fn claim(
     rows.sort_by_key(|row| (row.get::<i64>("priority").ok(), row.get::<i64>("id").ok()));
     let mut leases = Vec::with_capacity(rows.len());
     for row in rows {
-        let lease = lease(&row, until)?;
+        let lease = match lease(&row, until) {
+            Ok(lease) => lease,
+            Err(StoreError::Corrupt { what }) => {
+                set_aside(conn, &row, &what, *now).await?;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if lease.generation == 1 {
             started(conn, &lease, *now).await?;
         }
         leases.push(lease);
     }
     Ok(leases)
+}
+
+/// Discards a job that nobody can run, and says why. What is damaged in it stays as it is.
+async fn set_aside(conn: &mut Conn, row: &Row, what: &str, now: Timestamp) -> Result<(), StoreError> {
+    let (source, sync, job) =
+        (SourceId(row.get("source_id")?), SyncId(row.get("sync_id")?), JobId(row.get("id")?));
+    settle::give_up(conn, (source, sync, job), ("corrupt_state", what), now).await
 }
 
 fn lease(row: &Row, until: Timestamp) -> Result<Lease, StoreError> {
@@ -200,7 +214,8 @@ pub(crate) async fn rescue(
     let mut count = 0;
     for row in conn.rows(AssertSqlSafe(sql), args![*now, &dead, RESCUES_MAX]).await? {
         let (job, sync) = (JobId(row.get("id")?), SyncId(row.get("sync_id")?));
-        settle::give_up(conn, SourceId(row.get("source_id")?), sync, job, *now).await?;
+        let crashed = ("crashed", "its worker died again and again without finishing a page");
+        settle::give_up(conn, (SourceId(row.get("source_id")?), sync, job), crashed, *now).await?;
         count += 1;
     }
     let sql = format!(

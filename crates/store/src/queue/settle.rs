@@ -267,20 +267,18 @@ pub(crate) async fn cancel(conn: &mut Conn, (sync, now): &(SyncId, Timestamp)) -
     Ok(waiting + running > 0)
 }
 
-/// Discards a job whose lease ran out too often, and closes its sync when it was the last one.
+/// Discards a job that nobody runs, with the fault's word and what is known of it, and closes its sync when it was the
+/// last one.
 pub(crate) async fn give_up(
     conn: &mut Conn,
-    source: SourceId,
-    sync: SyncId,
-    job: JobId,
+    (source, sync, job): (SourceId, SyncId, JobId),
+    (code, detail): (&str, &str),
     now: Timestamp,
 ) -> Result<(), StoreError> {
     closing::lock(conn, sync).await?;
     let sql = "update jobs set state = $2, error_code = $3, error_detail = $4, finished_at = $5, lease_until = null,
             node = null, worker = null
         where id = $1";
-    let code = "crashed";
-    let detail = "its worker died again and again without finishing a page";
     conn.execute(sql, args![job, JobState::Discarded.as_str(), code, detail, now]).await?;
     failed(conn, About { source, sync: Some(sync), job: Some(job) }, job, Some(code), now).await?;
     closing::close_if_done(conn, sync, now).await

@@ -1,5 +1,6 @@
 //! Damage: what a person is told when state, file or server is not as it should be.
 
+use domain::job::{Lane, SyncState};
 use domain::page::Page;
 use domain::policy::Verdict;
 use serde_json::json;
@@ -12,6 +13,7 @@ for_each_database!(
     a_damaged_cursor_is_named_and_left_alone,
     a_damaged_item_is_named,
     a_damaged_word_is_named,
+    a_damaged_job_is_set_aside_and_the_others_go_on,
 );
 
 fn named<T: std::fmt::Debug>(result: &Result<T, StoreError>, words: &[&str]) {
@@ -64,13 +66,43 @@ async fn a_damaged_word_is_named(database: &Database) {
     let sync = start(&store, source, at(1)).await;
     database.execute("update jobs set state = 'dancing'").await;
     named(&store.jobs(sync.id).await, &["jobs", "state"]);
-    database.execute("update jobs set state = 'available', lane = 'sideways'").await;
-    named(&store.claim(claim_of("a", 1), at(2)).await, &["jobs", "lane"]);
-    assert_eq!(database.lines("select state from jobs").await, ["available"], "a damaged job is not claimed");
     database.execute("update syncs set trigger = 'boredom'").await;
     named(&store.sync(sync.id).await, &["syncs", "trigger"]);
     database.execute("update syncs set trigger = 'cron', created_at = 9000000000000000000").await;
     named(&store.sync(sync.id).await, &["created_at"]);
+}
+
+async fn a_damaged_job_is_set_aside_and_the_others_go_on(database: &Database) {
+    let roots = vec![partition("branches", "1"), partition("branches", "2"), partition("branches", "3")];
+    let (store, source) = begin(database, roots).await;
+    let sync = start(&store, source, at(1)).await;
+    let second = "update jobs set lane = 'sideways' where partition = '2'";
+    database.execute(second).await;
+    let leases = claim(&store, at(2)).await;
+    let claimed: Vec<&str> = leases.iter().map(|it| it.partition.as_str()).collect();
+    assert_eq!(claimed, ["1", "3"]);
+    for lease in &leases {
+        complete(&store, lease, at(3)).await;
+    }
+    let closed = store.sync(sync.id).await.unwrap().unwrap();
+    assert_eq!((closed.state, closed.jobs.discarded, closed.errors_total), (SyncState::Partial, 1, 1));
+    let error = &closed.errors[0];
+    assert_eq!((error.partition.as_str(), error.code.as_str()), ("2", "corrupt_state"));
+    assert!(error.detail.contains("jobs") && error.detail.contains("lane"), "{}", error.detail);
+    let jobs = store.jobs(sync.id).await.unwrap();
+    let lanes: Vec<_> = jobs.iter().map(|it| it.lane).collect();
+    assert_eq!(lanes, [Some(Lane::Forward), None, Some(Lane::Forward)], "what is damaged stays to be seen");
+    // The next sync makes a whole one of it.
+    let next = start(&store, source, at(100)).await;
+    for lease in claim(&store, at(101)).await {
+        complete(&store, &lease, at(102)).await;
+    }
+    assert_eq!(store.sync(next.id).await.unwrap().unwrap().state, SyncState::Completed);
+    // Alone in its sync, it fails it: nothing waits for ever.
+    let last = start(&store, source, at(200)).await;
+    database.execute("update jobs set lane = 'sideways' where state = 'available'").await;
+    assert_eq!(claim(&store, at(201)).await, []);
+    assert_eq!(store.sync(last.id).await.unwrap().unwrap().state, SyncState::Failed);
 }
 
 async fn refused(url: &str) -> String {
