@@ -22,4 +22,6 @@ pub use http::{HttpLimits, check_base_url};
 pub use service::{
     AddSource, Checked, Finding, Options, Requested, SealingKey, SourceChanges, SyncService, provider_specs,
 };
-pub use store::{JobCounts, JobError, JobRow, KeyError, KillAt, Secret, SourceRow, SourceStatus, SyncRow};
+pub use store::{
+    JobCounts, JobError, JobRow, KeyError, KillAt, Secret, SecretChange, SourceRow, SourceStatus, SyncRow,
+};

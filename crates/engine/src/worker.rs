@@ -226,7 +226,7 @@ impl SyncService {
         let token = match self.store.secret(lease.source, &self.vault).await {
             Ok(token) => token,
             Err(StoreError::Secret(error)) => {
-                let fault = Some((error.code().to_owned(), error.to_string()));
+                let fault = Some((error.code().to_owned(), error.detail()));
                 return Ok(Some(Ended { verdict: Verdict::StopSource, fault, requests: 0 }));
             }
             Err(error) => return Err(error),

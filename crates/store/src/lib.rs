@@ -109,7 +109,8 @@ impl Store {
         self.inner.enqueued.send_replace(());
     }
 
-    /// Adds a source with its root partitions. A removed one of the same name and provider comes back with its id.
+    /// Adds a source with its root partitions. A removed one of the same name, provider and address comes back with its
+    /// id, and so with its rows.
     pub async fn add_source(
         &self,
         new: NewSource,

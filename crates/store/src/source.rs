@@ -126,13 +126,13 @@ pub(crate) async fn add(
     conn: &mut Conn,
     (new, vault, now): &Sealing<NewSource>,
 ) -> Result<SourceId, StoreError> {
+    make_way(conn, new).await?;
     let sql =
         "insert into sources (tenant_id, name, provider, base_url, options, enabled, created_at, updated_at)
         values ($1, $2, $3, $4, $5, true, $6, $6)
         on conflict (coalesce(tenant_id, 0), name) do update
-            set base_url = excluded.base_url, options = excluded.options, enabled = true, removed_at = null,
-                updated_at = excluded.updated_at
-            where sources.removed_at is not null and sources.provider = excluded.provider
+            set options = excluded.options, enabled = true, removed_at = null, updated_at = excluded.updated_at
+            where sources.removed_at is not null
         returning id";
     let options = to_json(&new.settings.options)?;
     let args = args![DEFAULT_TENANT, &new.name, &new.provider, &new.settings.base_url, options, *now];
@@ -145,6 +145,16 @@ pub(crate) async fn add(
     }
     partition::keep(conn, id, &new.roots, FoundBy::Settings).await?;
     Ok(id)
+}
+
+/// Renames a removed source of the same name at another provider or address: its rows are another service's, and a new
+/// source must not take them for its own. No name that a person can give has a space.
+async fn make_way(conn: &mut Conn, new: &NewSource) -> Result<(), StoreError> {
+    let sql = "update sources set name = name || ' (removed ' || cast(id as text) || ')'
+        where coalesce(tenant_id, 0) = $1 and name = $2 and removed_at is not null
+            and (provider <> $3 or base_url <> $4)";
+    conn.execute(sql, args![DEFAULT_TENANT, &new.name, &new.provider, &new.settings.base_url]).await?;
+    Ok(())
 }
 
 pub(crate) async fn update(

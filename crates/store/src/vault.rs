@@ -53,10 +53,7 @@ impl std::fmt::Display for Secret {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// It was sealed under another key.
-    #[error(
-        "the credential was sealed with key {sealed_with}, but the key in use is {have}; \
-         put the old key back, or set the credential again"
-    )]
+    #[error("{}; put the old key back, or set the credential again", self.detail())]
     WrongKey {
         /// The id of the key that sealed it.
         sealed_with: String,
@@ -64,11 +61,22 @@ pub enum SecretError {
         have: String,
     },
     /// It was changed, or moved here from another source.
-    #[error("the sealed credential was changed outside syncline; set the credential again")]
+    #[error("{}; set the credential again", self.detail())]
     Tampered,
 }
 
 impl SecretError {
+    /// Returns what is known of it, for a place that names the fix in its own words.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::WrongKey { sealed_with, have } => {
+                format!("the credential was sealed with key {sealed_with}, but the key in use is {have}")
+            }
+            Self::Tampered => "the sealed credential was changed outside syncline".to_owned(),
+        }
+    }
+
     /// Returns the stable word stored with a job that it stopped.
     #[must_use]
     pub fn code(&self) -> &'static str {

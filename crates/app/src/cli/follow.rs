@@ -27,6 +27,8 @@ pub(crate) struct Asked {
     pub(crate) group: String,
     /// The sync that was started, or joined.
     pub(crate) sync: Option<SyncId>,
+    /// The sync that stands in the way, where one does.
+    pub(crate) active: Option<SyncId>,
     /// The policy's answer, where it was not to start.
     pub(crate) decision: Option<Decision>,
 }
@@ -46,11 +48,13 @@ pub(crate) async fn ask(
 ) -> Result<Asked, engine::Error> {
     let group = group.to_owned();
     Ok(match service.request(&source.name, &group, Trigger::Manual).await? {
-        Requested::Started { sync, .. } => Asked { source, group, sync: Some(sync), decision: None },
-        Requested::Refused { active: Some(sync), decision } if join => {
-            Asked { source, group, sync: Some(sync), decision: Some(decision) }
+        Requested::Started { sync, .. } => {
+            Asked { source, group, sync: Some(sync), active: None, decision: None }
         }
-        Requested::Refused { decision, .. } => Asked { source, group, sync: None, decision: Some(decision) },
+        Requested::Refused { active, decision } => {
+            let sync = active.filter(|_| join);
+            Asked { source, group, sync, active, decision: Some(decision) }
+        }
     })
 }
 

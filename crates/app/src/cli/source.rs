@@ -5,7 +5,7 @@
 mod add;
 
 use clap::{Args, Subcommand};
-use engine::{Finding, SourceRow, SyncService, provider_specs};
+use engine::{Finding, SourceChanges, SourceRow, SyncService, provider_specs};
 use serde_json::{Map, Value, json};
 
 use super::App;
@@ -42,6 +42,16 @@ pub(crate) enum SourceCommand {
 
 Nothing is landed. Ends with 1 when something cannot be read.")]
     Check(NameArgs),
+    /// Let syncs of a source begin again
+    #[command(after_help = "Examples:\n  syncline source enable acme")]
+    Enable(NameArgs),
+    /// Let no sync of a source begin until it is enabled
+    #[command(after_help = "Examples:
+  syncline source disable acme
+
+What landed stays, and so does the credential. A sync that runs goes on: `syncline sync cancel`
+stops it.")]
+    Disable(NameArgs),
     /// Remove a source with its credential and its place in the work
     #[command(after_help = "Examples:
   syncline source remove acme --yes             what landed from it stays
@@ -84,6 +94,8 @@ pub(crate) async fn run(command: SourceCommand, app: &App) -> anyhow::Result<Exi
         SourceCommand::List => list(app, &service).await,
         SourceCommand::Show(args) => show(&args.name, app, &service).await,
         SourceCommand::Check(args) => check(&args.name, app, &service).await,
+        SourceCommand::Enable(args) => switch(&args.name, true, app, &service).await,
+        SourceCommand::Disable(args) => switch(&args.name, false, app, &service).await,
         SourceCommand::Remove(args) => remove(&args, app, &service).await,
     };
     service.close().await;
@@ -112,6 +124,10 @@ fn credential(source: &SourceRow) -> Field {
     if source.has_secret { Field::styled(Style::Good, "set") } else { Field::styled(Style::Careful, "none") }
 }
 
+fn state(source: &SourceRow) -> Field {
+    if source.enabled { Field::styled(Style::Good, "on") } else { Field::styled(Style::Careful, "off") }
+}
+
 async fn list(app: &App, service: &SyncService) -> anyhow::Result<Exit> {
     let sources = service.sources().await?;
     app.out.json(&json!({ "sources": sources.iter().map(source_json).collect::<Vec<_>>() }))?;
@@ -126,9 +142,10 @@ async fn list(app: &App, service: &SyncService) -> anyhow::Result<Exit> {
             it.settings.base_url.as_str().into(),
             view::options_text(&it.settings.options).into(),
             credential(it),
+            state(it),
         ]
     });
-    let header = ["name", "provider", "address", "reads", "credential"];
+    let header = ["name", "provider", "address", "reads", "credential", "state"];
     app.out.line(app.out.table(&header, rows).trim_fmt())?;
     Ok(Exit::Done)
 }
@@ -153,6 +170,7 @@ async fn show(name: &str, app: &App, service: &SyncService) -> anyhow::Result<Ex
         ("address", source.settings.base_url.as_str().into()),
         ("reads", view::options_text(&source.settings.options).into()),
         ("credential", credential(&source)),
+        ("state", state(&source)),
         ("added", view::moment(Some(source.created_at), now).into()),
         ("last sync", last.into()),
     ];
@@ -196,6 +214,21 @@ async fn check(name: &str, app: &App, service: &SyncService) -> anyhow::Result<E
     app.out.json(&json!({ "source": source.name, "ok": exit == Exit::Done, "checked": values }))?;
     app.out.line(app.out.table(&["what", "finding", "note"], rows).trim_fmt())?;
     Ok(exit)
+}
+
+async fn switch(name: &str, on: bool, app: &App, service: &SyncService) -> anyhow::Result<Exit> {
+    let changes = SourceChanges { enabled: Some(on), ..SourceChanges::default() };
+    service.update_source(name, changes).await?;
+    let source = service.source(name).await?;
+    app.out.json(&source_json(&source))?;
+    if on {
+        app.out.line(format!("`{name}` is on: read it with `syncline sync start --source {name} --wait`"))?;
+    } else {
+        app.out.line(format!(
+            "`{name}` is off: no sync of it begins until `syncline source enable {name}`; one that runs goes on"
+        ))?;
+    }
+    Ok(Exit::Done)
 }
 
 async fn remove(args: &RemoveArgs, app: &App, service: &SyncService) -> anyhow::Result<Exit> {

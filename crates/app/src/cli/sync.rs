@@ -42,7 +42,8 @@ pub(crate) enum SyncCommand {
   syncline sync start --source acme                 only enter it
 
 The object has id, state, jobs, records, requests and errors, and more; its times are epoch
-milliseconds. With several sources it is one object a line.
+milliseconds. With several sources it is one object a line. Where a sync runs already and --wait is
+not said, the request is refused: the object is that sync's, with the decision.
 
 Ends with 0 when the sync completed, 3 when it is partial, 1 when it failed, 4 when it was refused,
 130 when a signal stopped it; of several sources the worst counts."
@@ -124,7 +125,7 @@ async fn start(args: &StartArgs, app: &App, service: &SyncService) -> anyhow::Re
     let followed = follow(service, &asked, &app.out, stop.token()).await?;
     for it in &asked {
         let row = followed.iter().find(|row| Some(row.id) == it.sync);
-        exit = exit.worse(tell_ended(it, row, app, service)?);
+        exit = exit.worse(tell_ended(it, row, app, service).await?);
     }
     if exit == Exit::Interrupted {
         app.out.note("stopped; the sync goes on where it is with the next `syncline sync start --wait`");
@@ -153,7 +154,7 @@ async fn chosen(args: &StartArgs, service: &SyncService) -> anyhow::Result<Vec<S
 
 async fn tell_entered(asked: &Asked, app: &App, service: &SyncService) -> anyhow::Result<Exit> {
     let now = service.clock().now();
-    let Some(sync) = asked.sync else { return tell_ended(asked, None, app, service) };
+    let Some(sync) = asked.sync else { return tell_ended(asked, None, app, service).await };
     let row = service.sync(sync).await?;
     app.out.json(&view::sync_json(asked.about(), &row, now))?;
     let jobs = view::plural(row.jobs.total, "job");
@@ -162,7 +163,7 @@ async fn tell_entered(asked: &Asked, app: &App, service: &SyncService) -> anyhow
     Ok(Exit::Done)
 }
 
-fn tell_ended(
+async fn tell_ended(
     asked: &Asked,
     row: Option<&SyncRow>,
     app: &App,
@@ -176,7 +177,11 @@ fn tell_ended(
             Ok(view::exit_of(row))
         }
         (None, Some(decision)) => {
-            app.out.json(&view::refused_json(asked.about(), &asked.group, decision, None, now))?;
+            let active = match asked.active {
+                Some(sync) => Some(view::sync_json(asked.about(), &service.sync(sync).await?, now)),
+                None => None,
+            };
+            app.out.json(&view::refused_json(asked.about(), &asked.group, decision, active, now))?;
             let sentence = words::decision(asked.about(), decision, now);
             app.out.line(format!("{} {sentence}", app.out.paint().of(Style::Careful, "refused:")))?;
             Ok(Exit::Refused)

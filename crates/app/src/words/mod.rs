@@ -42,7 +42,10 @@ pub(crate) fn decision(about: About<'_>, decision: &Decision, now: Timestamp) ->
     let metadata = &decision.metadata;
     let sentence = match decision.reason {
         Reason::Ready => "`{source}` can be synced now".to_owned(),
-        Reason::Disabled => "`{source}` is switched off: it is not synced until it is switched on".to_owned(),
+        Reason::Disabled => {
+            "`{source}` is switched off: let syncs begin again with `syncline source enable {source}`"
+                .to_owned()
+        }
         Reason::NoOwner => "`{source}` belongs to nobody: remove it and add it again".to_owned(),
         Reason::NothingToSync => {
             "`{source}` names nothing to read: say what with `syncline source add {provider} \

@@ -57,8 +57,8 @@ pub struct SourceChanges {
     pub base_url: Option<String>,
     /// The connector's settings, all of them.
     pub options: Option<Value>,
-    /// The credential.
-    pub token: Option<Secret>,
+    /// What to do with the credential.
+    pub token: SecretChange,
     /// Whether the source is switched on.
     pub enabled: Option<bool>,
 }
@@ -190,7 +190,8 @@ impl SyncService {
         let options = changes.options.unwrap_or(row.settings.options);
         let settings = settings(connector.spec(), Some(&base_url), options)?;
         let roots = connector.roots(&settings)?;
-        if row.has_secret && changes.token.is_none() && !is_same_keeper(&row.settings.base_url, &base_url) {
+        let kept = row.has_secret && matches!(changes.token, SecretChange::Keep);
+        if kept && !is_same_keeper(&row.settings.base_url, &base_url) {
             let why = "the credential was given for another server; name the one for this server with --token-env VARIABLE"
                 .to_owned();
             return Err(Error::Invalid { field: "token-env", why });
@@ -199,7 +200,7 @@ impl SyncService {
             settings,
             roots,
             enabled: changes.enabled.unwrap_or(row.enabled),
-            secret: changes.token.map_or(SecretChange::Keep, SecretChange::Set),
+            secret: changes.token,
         };
         Ok(self.store.update_source(row.id, change, &self.vault, self.clock.now()).await?)
     }

@@ -13,6 +13,7 @@ for_each_database!(
     a_name_is_taken_once,
     roots_that_leave_the_settings_are_not_read_any_more,
     a_removed_source_keeps_its_rows_and_comes_back,
+    a_removed_source_at_another_address_is_another_source,
     a_purged_source_leaves_nothing,
     a_source_that_syncs_is_not_removed,
     the_newest_word_on_a_budget_wins,
@@ -129,11 +130,31 @@ async fn a_removed_source_keeps_its_rows_and_comes_back(database: &Database) {
     }
     let twice = store.remove_source(source, false).await;
     assert!(matches!(twice, Err(StoreError::NotFound)), "{twice:?}");
-    let other = NewSource { provider: "else".to_owned(), ..new() };
-    assert!(matches!(store.add_source(other, &vault(), at(2)).await, Err(StoreError::Conflict(_))));
     assert_eq!(store.add_source(new(), &vault(), at(2)).await.unwrap(), source);
     land_one(&store, source, 3).await;
     assert_eq!(store.landed_counts(source).await.unwrap().last().unwrap().1, 2);
+}
+
+async fn a_removed_source_at_another_address_is_another_source(database: &Database) {
+    let (store, source) = begin(database, vec![partition("projects", "all")]).await;
+    land_one(&store, source, 1).await;
+    store.remove_source(source, false).await.unwrap();
+    let mut elsewhere = new_source("work", vec![partition("projects", "all")]);
+    "https://toy.other".clone_into(&mut elsewhere.settings.base_url);
+    let other = store.add_source(elsewhere, &vault(), at(9)).await.unwrap();
+    assert_ne!(other, source);
+    let landed = |counts: Vec<(String, i64)>| counts.iter().map(|it| it.1).sum::<i64>();
+    assert_eq!(landed(store.landed_counts(other).await.unwrap()), 0, "the rows are the other service's");
+    assert_eq!(landed(store.landed_counts(source).await.unwrap()), 1);
+    let names = database.lines("select name from sources order by id").await;
+    assert_eq!(names, [format!("work (removed {source})"), "work".to_owned()]);
+    // Another provider of that name is another source too; and the name can be given up more than once.
+    store.remove_source(other, false).await.unwrap();
+    let third = NewSource { provider: "toy2".to_owned(), ..new_source("work", vec![]) };
+    let third = store.add_source(third, &vault(), at(10)).await.unwrap();
+    assert!(third != source && third != other);
+    let found: Vec<_> = store.sources().await.unwrap().into_iter().map(|it| it.id).collect();
+    assert_eq!(found, [third]);
 }
 
 async fn a_purged_source_leaves_nothing(database: &Database) {

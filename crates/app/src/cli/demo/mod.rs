@@ -32,7 +32,7 @@ const TOKEN: &str = "made-up-for-the-demo";
     long_about = "Shows the main job in this folder, with nothing configured: a fake provider on this machine serves \
                   the git history that this folder is in (a made-up one where there is none), a source `demo` is \
                   added, a first sync lands everything in ./syncline.db, and a second one finds nothing new. Another \
-                  run goes on from what is there.",
+                  run goes on from what is there. Another history gets a source of its own.",
     after_help = "Examples:
   syncline demo
   syncline demo --git ../other-repository
@@ -82,13 +82,15 @@ async fn tell(
     let out = &app.out;
     let known = service.sources().await?;
     let latency = Duration::from_millis(args.latency_ms);
-    let (world, sim) = world::start(&args.world, latency, &known).await?;
+    // A database that other folders may use too holds other folders' histories too.
+    let is_our_folders = app.config.sqlite_file().is_some_and(|it| it.is_relative());
+    let (world, sim) = world::start(&args.world, latency, &known, is_our_folders).await?;
     let name = world.source();
     let known = known.into_iter().find(|it| it.name == name);
     if let Some(known) = &known {
         world::must_be_ours(known)?;
     }
-    let source = configure(service, &sim, &name, known).await?;
+    let source = configure(service, &sim, name, known).await?;
     out.line(heading(out, "The provider"))?;
     out.line(format!("  {}", world.words()))?;
     let (address, ms) = (&source.settings.base_url, args.latency_ms);

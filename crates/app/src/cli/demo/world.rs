@@ -2,6 +2,7 @@
 //!
 //! It never serves anything beyond loopback.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -18,22 +19,25 @@ use crate::exit::{Exit, Failure};
 use crate::output::count;
 
 /// The history that is served.
-pub(super) struct World(WorldSource);
+pub(super) struct World {
+    history: WorldSource,
+    source: String,
+}
 
 impl World {
     /// Names its source. Rows of different histories are kept apart: a folder that becomes a git repository has both.
-    pub(super) fn source(&self) -> String {
-        source_of(&self.0)
+    pub(super) fn source(&self) -> &str {
+        &self.source
     }
 
     /// Says whether a commit made here shows up in it.
     pub(super) fn is_git(&self) -> bool {
-        matches!(self.0, WorldSource::Git(_))
+        matches!(self.history, WorldSource::Git(_))
     }
 
     /// Says what it is.
     pub(super) fn words(&self) -> String {
-        match &self.0 {
+        match &self.history {
             WorldSource::Git(path) if path == Path::new(".") => {
                 "the git history that this folder is in".to_owned()
             }
@@ -50,7 +54,7 @@ impl World {
 
     /// Says it to scripts.
     pub(super) fn json(&self) -> Value {
-        match &self.0 {
+        match &self.history {
             WorldSource::Git(path) => json!({ "git": path }),
             WorldSource::Seeded { seed, repos, commits } => {
                 json!({ "seed": seed, "repos": repos, "commits": commits })
@@ -68,9 +72,21 @@ pub(super) fn must_be_ours(known: &SourceRow) -> anyhow::Result<()> {
     Err(Failure::with(Exit::Refused, "conflict", says))
 }
 
-fn source_of(world: &WorldSource) -> String {
+/// Names the source of a history. `demo` alone is the history that the folder is in, in a database of this folder; every
+/// other one bears the name of its folder and what tells it from another folder of that name.
+fn source_of(world: &WorldSource, is_our_folders: bool) -> String {
     match world {
-        WorldSource::Git(_) => "demo".to_owned(),
+        WorldSource::Git(path) if is_our_folders && path == Path::new(".") => "demo".to_owned(),
+        WorldSource::Git(path) => {
+            let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+            // Another release of Rust may hash otherwise: the demo then begins another source.
+            let mut hasher = DefaultHasher::new();
+            path.hash(&mut hasher);
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            // Names have at most 64 letters, of which these leave room for the others.
+            let name: String = name.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
+            format!("demo-{name}-{:08x}", hasher.finish() & 0xffff_ffff)
+        }
         WorldSource::Seeded { seed, repos, commits } => format!("demo-{seed}-{repos}-{commits}"),
     }
 }
@@ -80,11 +96,12 @@ pub(super) async fn start(
     args: &WorldArgs,
     latency: Duration,
     known: &[SourceRow],
+    is_our_folders: bool,
 ) -> anyhow::Result<(World, sim::Sim)> {
     let here = PathBuf::from(".");
     let found = args.is_default() && has_commits(&here).await;
     let world = if found { WorldSource::Git(here) } else { args.source() };
-    let name = source_of(&world);
+    let name = source_of(&world, is_our_folders);
     let port = known.iter().find(|it| it.name == name).and_then(port_of).unwrap_or(0);
     let options = |world: &WorldSource, port: u16| sim::Options {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
@@ -92,17 +109,18 @@ pub(super) async fn start(
         latency,
         ..sim::Options::default()
     };
+    let named = |history: WorldSource| World { source: source_of(&history, is_our_folders), history };
     match sim::start(options(&world, port)).await {
-        Ok(sim) => Ok((World(world), sim)),
+        Ok(sim) => Ok((named(world), sim)),
         Err(sim::Error::Listen { .. }) if port != 0 => {
             let sim = sim_command::start(options(&world, 0)).await?;
-            Ok((World(world), sim))
+            Ok((named(world), sim))
         }
         // A history that was only stumbled upon and cannot be served is as good as none.
         Err(sim::Error::NotGit { .. }) if found => {
             let world = args.source();
             let sim = sim_command::start(options(&world, 0)).await?;
-            Ok((World(world), sim))
+            Ok((named(world), sim))
         }
         Err(error) => Err(Failure::usage(error.to_string())),
     }

@@ -5,7 +5,7 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, Subcommand, error::ErrorKind};
 use domain::connector::Spec;
-use engine::{AddSource, Secret, SourceChanges, SyncService, provider_specs};
+use engine::{AddSource, Secret, SecretChange, SourceChanges, SyncService, provider_specs};
 use serde_json::{Map, Value, json};
 
 use super::super::App;
@@ -21,6 +21,7 @@ pub(crate) struct AddArgs {
     name: String,
     base_url: Option<String>,
     token_env: Option<String>,
+    no_token: bool,
     update: bool,
     /// What was said of the connector's settings; none when nothing was.
     options: Option<Value>,
@@ -37,6 +38,10 @@ impl FromArgMatches for AddArgs {
         let text = |name: &str| given.get_one::<String>(name).cloned();
         let mut options = Map::new();
         for setting in spec.settings {
+            if is_list(setting.name) && given.get_flag("all") {
+                options.insert(setting.name.to_owned(), json!([]));
+                continue;
+            }
             let values: Vec<String> = given.get_many(setting.name).into_iter().flatten().cloned().collect();
             let value = match values.as_slice() {
                 [] => continue,
@@ -50,6 +55,7 @@ impl FromArgMatches for AddArgs {
             name: text("name").unwrap_or_default(),
             base_url: text("base-url"),
             token_env: text("token-env"),
+            no_token: given.get_flag("no-token"),
             update: given.get_flag("update"),
             options: (!options.is_empty()).then_some(Value::Object(options)),
             token: None,
@@ -89,6 +95,7 @@ fn provider_command(spec: &'static Spec) -> Command {
   syncline source add {provider} --name acme --repo acme/api acme/web
   syncline source add {provider} --name all                       all that the credential sees
   syncline source add {provider} --name acme --update --token-env NEW_TOKEN
+  syncline source add {provider} --name acme --update --all     all again, instead of those named
   syncline source add {provider} --name ours --base-url https://git.example.com/api/v3 --repo ours/app
 
 The credential is read from the environment and sealed before it is stored; it is never shown again."
@@ -114,13 +121,28 @@ The credential is read from the environment and sealed before it is stored; it i
                 .long("update")
                 .action(ArgAction::SetTrue)
                 .help("Change a source that is there; what is not said stays as it is"),
+        )
+        .arg(
+            Arg::new("no-token")
+                .long("no-token")
+                .action(ArgAction::SetTrue)
+                .requires("update")
+                .conflicts_with("token-env")
+                .help("With --update: forget the credential; what anybody may read is read without one"),
         );
-    spec.settings.iter().fold(command, |command, setting| {
+    let command = spec.settings.iter().fold(command, |command, setting| {
         let arg =
             Arg::new(setting.name).long(flag(setting.name)).help(setting.help).action(ArgAction::Append);
         let arg = if is_list(setting.name) { arg.num_args(1..).alias(setting.name) } else { arg.num_args(1) };
         command.arg(arg.value_name("VALUE"))
-    })
+    });
+    command.arg(
+        Arg::new("all")
+            .long("all")
+            .action(ArgAction::SetTrue)
+            .conflicts_with_all(spec.settings.iter().map(|it| it.name).filter(|it| is_list(it)))
+            .help("All that the credential sees; with --update instead of what was named"),
+    )
 }
 
 /// A setting named in the plural is a list, and its flag names one of it.
@@ -130,6 +152,12 @@ fn is_list(setting: &str) -> bool {
 
 fn flag(setting: &'static str) -> &'static str {
     setting.strip_suffix('s').unwrap_or(setting)
+}
+
+/// Says whether a list is named, or anything else; to name all is to name nothing that could be read without a
+/// credential.
+fn names_something(options: &Value) -> bool {
+    options.as_object().is_some_and(|it| it.values().any(|it| it.as_array().is_none_or(|it| !it.is_empty())))
 }
 
 impl AddArgs {
@@ -153,15 +181,28 @@ impl AddArgs {
                 return Err(Failure::usage(says));
             }
         }
-        if self.token.is_none() && self.options.is_none() && !self.update {
-            let (variable, provider) = (self.spec.token_env, self.spec.provider);
-            return Err(Failure::usage(format!(
-                "no credential and nothing named: export {variable}, or name its variable with --token-env; without \
-                 one, name what anybody may read, as `syncline source add {provider} --help` shows"
-            )));
+        if self.token.is_none() && !self.update && !self.options.as_ref().is_some_and(names_something) {
+            return Err(nothing_to_read(self.spec));
         }
         Ok(self)
     }
+}
+
+/// What is not said stays as it is.
+fn laid_over(before: &Value, said: Value) -> Value {
+    let mut options = before.as_object().cloned().unwrap_or_default();
+    if let Value::Object(said) = said {
+        options.extend(said);
+    }
+    Value::Object(options)
+}
+
+fn nothing_to_read(spec: &Spec) -> anyhow::Error {
+    let (variable, provider) = (spec.token_env, spec.provider);
+    Failure::usage(format!(
+        "no credential and nothing named: export {variable}, or name its variable with --token-env; without one, name \
+         what anybody may read, as `syncline source add {provider} --help` shows"
+    ))
 }
 
 /// Runs the command.
@@ -175,7 +216,18 @@ pub(super) async fn run(args: AddArgs, app: &App, service: &SyncService) -> anyh
             let says = format!("`{}` is a source at {}, which cannot be changed", args.name, before.provider);
             return Err(Failure::usage(says));
         }
-        let changes = SourceChanges { base_url: args.base_url, options: args.options, token, enabled: None };
+        let options = args.options.map(|said| laid_over(&before.settings.options, said));
+        let options = options.or(Some(before.settings.options));
+        let keeps = before.has_secret && !args.no_token;
+        if token.is_none() && !keeps && !options.as_ref().is_some_and(names_something) {
+            return Err(nothing_to_read(spec));
+        }
+        let token = match token {
+            Some(token) => SecretChange::Set(token),
+            None if args.no_token => SecretChange::Clear,
+            None => SecretChange::Keep,
+        };
+        let changes = SourceChanges { base_url: args.base_url, options, token, enabled: None };
         service.update_source(&args.name, changes).await?;
     } else {
         let add = AddSource {

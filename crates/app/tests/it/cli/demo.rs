@@ -58,6 +58,41 @@ async fn the_demo_reads_the_history_it_stands_in() {
 }
 
 #[tokio::test]
+async fn the_demo_keeps_histories_apart() {
+    let sandbox = Sandbox::new();
+    let git = |folder: &str, commits: usize| {
+        let git = |arguments: &[&str]| {
+            let mut command = Command::new("git");
+            command.arg("-C").arg(sandbox.path(folder));
+            command.args(["-c", "user.name=A", "-c", "user.email=a@example.com"]).args(arguments);
+            assert!(command.output().unwrap().status.success(), "{arguments:?}");
+        };
+        std::fs::create_dir_all(sandbox.path(folder)).unwrap();
+        git(&["init", "--initial-branch=main"]);
+        for _ in 0..commits {
+            git(&["commit", "--allow-empty", "--message=ABC-1 begin"]);
+        }
+    };
+    git("", 1);
+    git("one/app", 2);
+    git("two/app", 3);
+    let demo = async |flags: &str| {
+        let said = sandbox.ends(0, &format!("demo --latency-ms 0 --json {flags}")).await.json();
+        (said["source"].as_str().unwrap().to_owned(), said["landed"]["commits"].as_u64().unwrap())
+    };
+    assert_eq!(demo("").await, ("demo".to_owned(), 1));
+    let (one, commits) = demo("--git one/app").await;
+    assert!(one.starts_with("demo-app-") && commits == 2, "{one}: {commits}");
+    let (two, commits) = demo("--git two/app").await;
+    assert!(two.starts_with("demo-app-") && two != one && commits == 3, "{two}: {commits}");
+    assert_eq!(demo("--git one/../one/app").await, (one, 2), "it goes on with what is there");
+    assert_eq!(demo("").await, ("demo".to_owned(), 1));
+    // A database that other folders may use too.
+    let shared = format!("--database sqlite://{}", sandbox.path("shared.db").display());
+    assert!(demo(&shared).await.0.starts_with("demo-"), "it bears the folder's name");
+}
+
+#[tokio::test]
 async fn the_demo_leaves_a_source_of_somebody_alone() {
     let sandbox = Sandbox::new();
     sandbox.ends(0, "source add github --name demo-1-3-200 --repo acme/api").await;

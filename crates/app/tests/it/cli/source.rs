@@ -81,6 +81,77 @@ async fn a_credential_comes_from_the_environment_only() {
 }
 
 #[tokio::test]
+async fn a_source_is_switched_off_and_on() {
+    let sim = simulate(world()).await;
+    let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
+    sandbox.add(&sim, "--repo acme/repo-1").await;
+    let off = sandbox.ends(0, "source disable acme --json").await.json();
+    assert_eq!((&off["name"], &off["enabled"]), (&"acme".into(), &false.into()));
+    let refused = sandbox.ends(4, "sync start --source acme --wait --json").await.json();
+    assert_eq!((&refused["state"], &refused["decision"]["reason"]), (&"refused".into(), &"disabled".into()));
+    assert!(refused["message"].as_str().unwrap().contains("syncline source enable acme"), "{refused}");
+    assert_eq!(sim.report().requests, 0);
+    for (line, shown) in [("source list", "off"), ("source show acme", "off"), ("status", "off")] {
+        let said = sandbox.ends(0, line).await.stdout;
+        assert!(said.contains(shown), "{line}: {said}");
+    }
+    let status = sandbox.ends(0, "status --json").await.json();
+    assert_eq!(
+        (&status["sources"][0]["state"], &status["sources"][0]["canSyncNow"]),
+        (&"off".into(), &false.into())
+    );
+    let on = sandbox.ends(0, "source enable acme").await.stdout;
+    assert!(on.contains("syncline sync start --source acme"), "{on}");
+    assert_eq!(sandbox.ends(0, "source list --json").await.json()["sources"][0]["enabled"], true);
+    sandbox.ends(0, "sync start --source acme --wait").await;
+    assert_eq!(sandbox.ends(2, "source disable nobody --json").await.json()["error"]["code"], "unknown");
+}
+
+#[tokio::test]
+async fn a_credential_and_a_choice_can_be_taken_back() {
+    let sim = simulate(world()).await;
+    let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
+    let update = "source add github --name acme --update --json";
+    sandbox.add(&sim, "--repo acme/repo-1").await;
+    sandbox.ends(0, "sync start --wait").await;
+    // All that the credential sees, and back to one.
+    let all = sandbox.ends(0, &format!("{update} --all")).await.json();
+    assert_eq!(all["options"]["repos"], serde_json::json!([]));
+    assert!(sandbox.ends(0, "source show acme").await.stdout.contains("all that the credential sees"));
+    sandbox.ends(0, "sync start --wait").await;
+    let landed = async || sandbox.ends(0, "source show acme --json").await.json()["landed"].clone();
+    assert_eq!(landed().await["github_repositories"], 3);
+    // What nobody may see without a credential cannot be read without one.
+    let said = sandbox.ends(2, &format!("{update} --no-token")).await.json();
+    assert!(said["error"]["message"].as_str().unwrap().contains("no credential and nothing named"), "{said}");
+    let said = sandbox.ends(2, &format!("{update} --all --repo acme/repo-1")).await;
+    assert!(said.stdout.contains("cannot be used with"), "{said:?}");
+    let bare = sandbox.ends(0, &format!("{update} --no-token --repo acme/repo-2")).await.json();
+    assert_eq!((&bare["credential"], &bare["options"]["repos"][0]), (&false.into(), &"acme/repo-2".into()));
+    assert!(!String::from_utf8_lossy(&sandbox.bytes()).contains(TOKEN));
+    let said = sandbox.ends(2, "source add github --name other --no-token --repo acme/repo-1").await;
+    assert!(said.stderr.contains("--update"), "{}", said.stderr);
+}
+
+#[tokio::test]
+async fn a_name_used_again_elsewhere_is_another_source() {
+    let (sim, elsewhere) = (simulate(world()).await, simulate(world()).await);
+    let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
+    sandbox.add(&sim, "--repo acme/repo-1").await;
+    sandbox.ends(0, "sync start --wait").await;
+    let shown = async || sandbox.ends(0, "source show acme --json").await.json();
+    let first = shown().await;
+    sandbox.ends(0, "source remove acme --yes").await;
+    sandbox.add(&sim, "--repo acme/repo-1").await;
+    assert_eq!((&shown().await["id"], &shown().await["landed"]), (&first["id"], &first["landed"]));
+    sandbox.ends(0, "source remove acme --yes").await;
+    sandbox.add(&elsewhere, "--repo acme/repo-1").await;
+    let other = shown().await;
+    assert_ne!(other["id"], first["id"]);
+    assert_eq!(other["landed"]["commits"], 0);
+}
+
+#[tokio::test]
 async fn bad_values_are_refused_with_what_is_allowed() {
     let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
     let cases = [

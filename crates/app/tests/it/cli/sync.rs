@@ -53,6 +53,7 @@ async fn without_waiting_a_sync_is_only_entered() {
 
     let refused = sandbox.ends(4, "sync start --source acme --json").await.json();
     assert_eq!(refused["decision"]["reason"], "already_syncing");
+    assert_eq!((&refused["id"], &refused["state"]), (&entered["id"], &"running".into()), "the one that runs");
     assert!(refused["message"].as_str().unwrap().contains("--wait"), "{refused}");
     let text = sandbox.ends(4, "sync start --source acme").await.stdout;
     assert!(text.contains("refused: `acme` is being synced already"), "{text}");
@@ -144,9 +145,11 @@ async fn a_wrong_key_loses_nothing() {
     assert_eq!(said["errors"][0]["code"], "wrong_key", "{said}");
     let message = said["errors"][0]["message"].as_str().unwrap();
     assert!(message.contains("SYNCLINE_KEY") && message.contains("--update"), "{message}");
+    assert!(!message.contains("put the old key back"), "the fix is named once: {message}");
     assert_eq!(sim.report().requests, 0, "nothing is asked without the credential");
     let said = sandbox.ends(5, "source check acme --json").await.json();
     assert_eq!(said["error"]["code"], "database");
+    assert!(said["error"]["message"].as_str().unwrap().contains("put the old key back"), "{said}");
     // The old key is back: it goes on as if nothing had been.
     let key = std::fs::read_to_string(sandbox.path("syncline.key")).unwrap();
     let sandbox = sandbox.set("SYNCLINE_KEY", key.trim());
