@@ -94,7 +94,9 @@ macro_rules! cell_from {
 }
 cell_from!(String => Text, &str => Text, i64 => Integer, f64 => Real, bool => Bool, Timestamp => Timestamp);
 
-const fn column(name: &'static str, kind: Kind, comment: &'static str) -> Column {
+/// Declares a column.
+#[must_use]
+pub const fn column(name: &'static str, kind: Kind, comment: &'static str) -> Column {
     Column { name, kind, comment }
 }
 

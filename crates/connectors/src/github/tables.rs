@@ -3,7 +3,7 @@
 //! Tables only grow: a released column is never dropped, renamed or given another kind.
 
 use domain::connector::{Auth, Group, Limits, SEND_MAX, Setting, Spec, Stream};
-use domain::table::{BRANCHES, COMMIT_PARENTS, COMMITS, Column, Kind, Table, Upkeep};
+use domain::table::{BRANCHES, COMMIT_PARENTS, COMMITS, Kind, Table, Upkeep, column};
 
 /// The stream of repositories: those named in the settings, or all that the credential sees.
 pub(super) const REPOSITORIES_STREAM: &str = "repositories";
@@ -62,10 +62,6 @@ pub(super) static SPEC: Spec = Spec {
         budget: Some(5000),
     },
 };
-
-const fn column(name: &'static str, kind: Kind, comment: &'static str) -> Column {
-    Column { name, kind, comment }
-}
 
 /// Repositories as last listed.
 pub(super) static GITHUB_REPOSITORIES: Table = Table {
