@@ -1,9 +1,10 @@
-//! The one place where the simulator looks at the wall clock, and the clock of the fake Jira that can be set by hand.
+//! The one place where the simulator looks at the wall clock, and the providers' clock that can be set by hand.
 //! Must never be used for anything that shapes a seeded world, which has to be the same on every day.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 /// Stands for "not set by hand".
@@ -23,7 +24,7 @@ pub(crate) fn zone(name: &str) -> Option<TimeZone> {
     TimeZoneDatabase::bundled().get(name).ok()
 }
 
-/// What time it is in the fake Jira: the wall clock's, or one that stands where it was set.
+/// What time it is for the fake providers: the wall clock's, or one that stands where it was set.
 #[derive(Debug)]
 pub(crate) struct Clock(AtomicI64);
 
@@ -40,6 +41,12 @@ impl Clock {
             WALL => i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX),
             set => set,
         }
+    }
+
+    /// Writes the time as HTTP's `Date`.
+    pub(crate) fn http_date(&self) -> String {
+        let now = Timestamp::from_millisecond(self.now_ms()).unwrap_or_default();
+        now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
     }
 
     /// Lets the clock stand at a moment, or follow the wall clock again.

@@ -173,7 +173,7 @@ impl Sim {
         format!("http://{}{}", self.address, Deployment::DataCenter.prefix())
     }
 
-    /// Lets Jira's clock stand at a moment, in milliseconds since the epoch, or follow the wall clock again.
+    /// Lets the providers' clock stand at a moment, in milliseconds since the epoch, or follow the wall clock again.
     pub fn set_time(&self, at_ms: Option<i64>) {
         self.service.world.site().clock.set(at_ms);
     }

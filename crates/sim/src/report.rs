@@ -66,13 +66,21 @@ pub struct Violation {
     pub detail: String,
 }
 
-/// How often a client was held back.
+/// How often a client was held back, by the limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct LimitsMet {
-    /// Answers of the primary limit, absurd ones among them.
+    /// Answers of GitHub's primary limit, absurd ones among them.
     pub primary: u64,
-    /// Answers of the secondary limit.
+    /// Answers of GitHub's secondary limit.
     pub secondary: u64,
+    /// Answers of Jira Cloud's quota.
+    pub jira_quota: u64,
+    /// Answers of Jira Cloud's burst limit.
+    pub jira_burst: u64,
+    /// Answers of Jira Cloud's limit of writes to one issue.
+    pub jira_writes: u64,
+    /// Answers of a user's bucket at Jira Data Center.
+    pub dc_bucket: u64,
 }
 
 /// What the simulator was asked since it started, or since the report was last reset.
@@ -147,10 +155,9 @@ impl Recorder {
         report.in_flight_max = report.in_flight_max.max(requests);
     }
 
-    /// Counts a limiting answer.
-    pub(crate) fn limited(&self, primary: bool) {
-        let met = &mut hold(&self.report).limits_met;
-        *(if primary { &mut met.primary } else { &mut met.secondary }) += 1;
+    /// Counts a limiting answer in its place.
+    pub(crate) fn limited(&self, place: impl FnOnce(&mut LimitsMet) -> &mut u64) {
+        *place(&mut hold(&self.report).limits_met) += 1;
     }
 
     /// Counts points of Jira's quota.

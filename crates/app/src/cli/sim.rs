@@ -21,7 +21,8 @@ const EXAMPLES: &str = "Examples:
 
 Faults: seed=N; 5xx, cut, html, slow, reset, secondary = a probability from 0 to 1; empty, gone, legal, denied,
 opaque, nolast = OWNER/NAME; renamed=OWNER/OLD>OWNER/NEW.
-Limits: primary, points, concurrent, anonymous = a number of requests (0 switches it off); window = seconds.
+Limits: primary, points, concurrent, anonymous, jira_quota, jira_burst, jira_writes, dc_bucket, dc_fill = a number
+(0 switches it off); window, jira_window, dc_interval = seconds.
 What it was asked, and every rule that was broken: the report under /__sim/report of the same address.";
 
 /// Run fake providers to rehearse against

@@ -33,13 +33,14 @@ impl Answer {
 
     /// Refuses with Jira's error body.
     pub(crate) fn refusal(status: u16, message: &str) -> Self {
-        Self::refusals(status, &[message.to_owned()])
+        let value = json!({ "errorMessages": [message], "errors": {} });
+        Self { status, ..Self::objects(&value, 0) }
     }
 
-    /// Refuses with several messages.
-    pub(crate) fn refusals(status: u16, messages: &[String]) -> Self {
-        let value = json!({ "errorMessages": messages, "errors": {} });
-        Self { status, ..Self::objects(&value, 0) }
+    /// Refuses one field of what was written.
+    pub(crate) fn field(field: &str, message: &str) -> Self {
+        let value = json!({ "errorMessages": [], "errors": { field: message } });
+        Self { status: 400, ..Self::objects(&value, 0) }
     }
 
     /// Refuses with a body that another layer than Jira writes.

@@ -309,6 +309,13 @@ impl Desk<'_> {
         Ok(Answer::objects(&value, objects))
     }
 
+    /// Shows the comment that was just written.
+    pub(super) fn latest_comment(&self, named: &str) -> Result<Answer, Answer> {
+        let issue = self.visible(named)?;
+        let written = issue.comments.last().ok_or_else(Answer::no_issue)?;
+        Ok(Answer { status: 201, objects: 0, ..Answer::value(&self.comment(issue, written)) })
+    }
+
     /// Shows one issue with all its fields; a key that it had before leads to it without a redirect.
     pub(super) fn issue(&self, named: &str) -> Result<Answer, Answer> {
         let (issue, query) = (self.visible(named)?, self.query());

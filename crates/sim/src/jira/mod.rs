@@ -14,13 +14,14 @@ mod search;
 mod show;
 mod time;
 mod token;
+mod write;
 
 pub(crate) use self::answer::Answer;
 use self::jql::Asker;
 use self::parameter::Query;
 pub(crate) use self::route::Route;
 use self::time::Zone;
-pub(crate) use self::time::http_date;
+pub(crate) use self::time::{utc_minute, utc_second};
 use crate::world::site::{Issue, Site, State};
 
 /// Which kind of Jira answers.
@@ -90,11 +91,22 @@ struct Desk<'a> {
 
 /// Answers a request.
 pub(crate) fn answer(site: &Site, route: &Route, ask: &Ask<'_>) -> Answer {
+    // A write comes first, so that what is shown then is what it made.
+    if let Route::AddComment(named) = route
+        && let Err(refusal) = write::comment(site, named, ask)
+    {
+        return refusal;
+    }
     let state = site.state();
-    let version = if ask.path.starts_with("/rest/api/3") { "3" } else { "2" };
+    let version = version(ask);
     let zone = Zone::find(&state.zone);
     let desk = Desk { ask, state: &state, zone, now_ms: site.clock.now_ms(), version };
     desk.answer(route).unwrap_or_else(|refusal| refusal)
+}
+
+/// Tells which version of the API is asked.
+fn version(ask: &Ask<'_>) -> &'static str {
+    if ask.path.starts_with("/rest/api/3") { "3" } else { "2" }
 }
 
 impl<'a> Desk<'a> {
@@ -115,6 +127,7 @@ impl<'a> Desk<'a> {
             Route::Changelog(named) => self.changelog(named),
             Route::ChangelogBulk => self.changelog_bulk(),
             Route::Comments(named) => self.comments(named),
+            Route::AddComment(named) => self.latest_comment(named),
             Route::Boards => self.boards(),
             Route::Board(id) => self.board(*id).map(|it| Answer::value(&self.show_board(it))),
             Route::BoardConfiguration(id) => self.board_configuration(*id),

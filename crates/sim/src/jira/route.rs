@@ -27,6 +27,7 @@ pub(crate) enum Route {
     Changelog(String),
     ChangelogBulk,
     Comments(String),
+    AddComment(String),
     Boards,
     Board(u64),
     BoardConfiguration(u64),
@@ -91,6 +92,7 @@ impl Route {
             ["search", "approximate-count"] if cloud && post => Self::ApproximateCount,
             ["issue", "bulkfetch"] if cloud && post => Self::IssueBulk,
             ["changelog", "bulkfetch"] if cloud && post => Self::ChangelogBulk,
+            ["issue", named, "comment"] if post => Self::AddComment((*named).to_owned()),
             _ if !get => Self::Unknown,
             ["serverInfo"] => Self::ServerInfo,
             ["myself"] => Self::Myself,
@@ -135,7 +137,9 @@ impl Route {
             Self::Issue(_) | Self::IssueBulk => Endpoint::Issues,
             Self::Changelog(_) | Self::ChangelogBulk => Endpoint::Changelog,
             Self::Projects | Self::ProjectSearch | Self::Project(_) => Endpoint::Projects,
-            Self::Fields | Self::Filter(_) | Self::Comments(_) | Self::Unknown => Endpoint::Other,
+            Self::Fields | Self::Filter(_) | Self::Comments(_) | Self::AddComment(_) | Self::Unknown => {
+                Endpoint::Other
+            }
         }
     }
 }

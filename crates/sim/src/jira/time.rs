@@ -62,9 +62,19 @@ pub(crate) fn utc(at_ms: i64) -> String {
     Timestamp::from_millisecond(at_ms).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
-/// Writes a moment as HTTP's `Date`.
-pub(crate) fn http_date(at_ms: i64) -> String {
-    Timestamp::from_millisecond(at_ms).unwrap_or_default().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+/// Writes a moment of a limit with seconds.
+pub(crate) fn utc_second(at_ms: u64) -> String {
+    limit_moment(at_ms, "%Y-%m-%dT%H:%M:%SZ")
+}
+
+/// Writes a moment of a limit without seconds, as Cloud writes the end of a quota's window.
+pub(crate) fn utc_minute(at_ms: u64) -> String {
+    limit_moment(at_ms, "%Y-%m-%dT%H:%MZ")
+}
+
+fn limit_moment(at_ms: u64, format: &str) -> String {
+    let at_ms = i64::try_from(at_ms).unwrap_or(i64::MAX);
+    Timestamp::from_millisecond(at_ms).unwrap_or_default().strftime(format).to_string()
 }
 
 #[cfg(test)]

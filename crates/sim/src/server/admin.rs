@@ -107,7 +107,7 @@ fn change_site(world: &World, body: &[u8]) -> Response<Sending> {
     }
 }
 
-/// Lets Jira's clock stand at a moment, or follow the wall clock again.
+/// Lets the providers' clock stand at a moment, or follow the wall clock again.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Setting {

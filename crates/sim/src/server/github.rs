@@ -13,11 +13,10 @@ use hyper::{Request, Response};
 use super::Service;
 use super::body::Sending;
 use super::reply::Reply;
-use crate::clock;
 use crate::faults::Fault;
 use crate::github::{self, Allowance, Answer, Ask, Route, VERSIONS};
 use crate::hash::{Digest, mix};
-use crate::limits::{Passage, Refusal};
+use crate::limits::{Kind, Passage, Refusal, Scope};
 
 /// What the secondary limit asks for when a fault makes it answer.
 const FAULT_RETRY_S: u64 = 2;
@@ -122,7 +121,11 @@ impl Service {
         let route = Route::read(&asked.path);
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         self.recorder.asked(route.endpoint());
-        let mut passage = self.gate.enter(asked.token.as_deref().unwrap_or_default(), &asked.path);
+        let mut passage = self.gate.enter(
+            asked.token.as_deref().unwrap_or_default(),
+            &format!("GET {}", asked.path),
+            &Scope::All,
+        );
         let fault = self.faults.decide(number);
         let mut wait = self.latency;
         if let Some(Fault::Slow(extra)) = fault {
@@ -145,6 +148,7 @@ impl Service {
         reply.set("x-github-request-id", &format!("{:016X}", mix(number)));
         reply.set("x-github-media-type", "github.v3; format=json");
         reply.set("vary", VARY);
+        reply.set("date", &self.world.site().clock.http_date());
         self.recorder.answered(reply.status);
         let cut = fault == Some(Fault::Cut) && reply.body.len() > 1;
         if cut {
@@ -189,8 +193,7 @@ impl Service {
             Ok(allowance) => allowance,
             Err(Refusal::Secondary { after_s }) => return Err(Box::new(self.secondary(passage, after_s))),
             Err(Refusal::Primary(allowance)) => {
-                let now = clock::since_epoch();
-                let until = Duration::from_secs(allowance.reset_s).saturating_sub(now);
+                let until = passage.wait_until(allowance.reset_s);
                 return Err(Box::new(self.primary(passage, Some(until), allowance)));
             }
         };
@@ -238,19 +241,19 @@ impl Service {
 
     /// Answers for the primary limit.
     fn primary(&self, passage: &mut Passage, wait: Option<Duration>, allowance: Allowance) -> Reply {
-        let mut reply = Reply::plain(Answer::refusal(self.gate.limiting_status(true), PRIMARY));
+        let mut reply = Reply::plain(Answer::refusal(self.gate.limiting_status(Kind::Primary), PRIMARY));
         reply.rate(allowance);
         if let Some(wait) = wait {
-            passage.demand(true, wait);
+            passage.demand(Kind::Primary, Scope::All, wait);
         }
         reply
     }
 
     /// Answers for the secondary limit, which shows no numbers.
     fn secondary(&self, passage: &mut Passage, after_s: u64) -> Reply {
-        let mut reply = Reply::plain(Answer::refusal(self.gate.limiting_status(false), SECONDARY));
+        let mut reply = Reply::plain(Answer::refusal(self.gate.limiting_status(Kind::Secondary), SECONDARY));
         reply.set("retry-after", &after_s.to_string());
-        passage.demand(false, Duration::from_secs(after_s));
+        passage.demand(Kind::Secondary, Scope::All, Duration::from_secs(after_s));
         reply
     }
 

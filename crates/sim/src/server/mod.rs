@@ -53,7 +53,7 @@ impl Service {
     /// Puts the parts together.
     pub(crate) fn new(world: World, limits: Limits, faults: Faults, latency: Duration, jira: Jira) -> Self {
         let recorder = Arc::new(Recorder::new());
-        let gate = Arc::new(Gate::new(limits, Arc::clone(&recorder)));
+        let gate = Arc::new(Gate::new(limits, Arc::clone(&recorder), Arc::clone(&world.site().clock)));
         Self {
             world,
             recorder,

@@ -4,6 +4,7 @@
 mod agile;
 mod credential;
 mod issue;
+mod limit;
 mod search;
 mod work;
 

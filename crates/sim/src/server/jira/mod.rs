@@ -1,14 +1,17 @@
 //! A request to Jira from the gate to the answer: who asks, limits, faults, headers.
 //! Must never let a credential into a log, a report or an answer.
 
-use std::fmt;
+mod limit;
+mod login;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
+use self::limit::call;
+pub use self::login::Login;
 use bytes::Bytes;
+use http::Method;
 use http::header::{self, HeaderName};
-use http::{HeaderMap, Method};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
@@ -18,8 +21,8 @@ use super::body::Sending;
 use super::reply::Reply;
 use crate::faults::Fault;
 use crate::hash::{Digest, mix};
-use crate::jira::{self, Answer, Ask, CardPaths, Deployment, Route, Standing, http_date};
-use crate::limits::Passage;
+use crate::jira::{self, Answer, Ask, CardPaths, Deployment, Route, Standing};
+use crate::limits::{Call, Passage, Shown};
 
 /// The longest body that is read; a thousand issues by key are far less.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -30,75 +33,6 @@ const LOG_IN_PAGE: &str = "<!DOCTYPE html>\n<html><head><title>Log in - Acme Jir
 const GATEWAY_PAGE: &str = "<html>\n<head><title>502 Bad Gateway</title></head>\n<body>\n<center><h1>502 Bad Gateway</h1></center>\n</body>\n</html>\n";
 const UNAUTHORIZED_PAGE: &str =
     "<html><head><title>Unauthorized (401)</title></head><body><h1>Unauthorized (401)</h1></body></html>\n";
-
-/// One credential that is good.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Login {
-    /// The user's name or address; none for a token by itself.
-    user: Option<String>,
-    secret: String,
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login").field("user", &self.user).field("secret", &"[redacted]").finish()
-    }
-}
-
-impl Login {
-    /// Makes a login by name or address, with an API token or a password.
-    #[must_use]
-    pub fn basic(user: &str, secret: &str) -> Self {
-        Self { user: Some(user.to_owned()), secret: secret.to_owned() }
-    }
-
-    /// Makes a login by an access token.
-    #[must_use]
-    pub fn bearer(token: &str) -> Self {
-        Self { user: None, secret: token.to_owned() }
-    }
-
-    /// Reads the `Authorization` header.
-    fn read(headers: &HeaderMap) -> Option<Self> {
-        let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-        let (scheme, rest) = value.split_once(' ')?;
-        if scheme.eq_ignore_ascii_case("bearer") {
-            return Some(Self::bearer(rest.trim()));
-        }
-        let plain = String::from_utf8(base64(rest.trim())?).ok()?;
-        let (user, secret) = plain.split_once(':')?;
-        scheme.eq_ignore_ascii_case("basic").then(|| Self::basic(user, secret))
-    }
-
-    /// Makes the name of its account in the books.
-    fn account(&self, deployment: Deployment) -> String {
-        let digest = Digest::new(35).bytes(self.user.as_deref().unwrap_or_default().as_bytes());
-        format!("{}#{:016x}", deployment.prefix(), digest.bytes(self.secret.as_bytes()).short())
-    }
-}
-
-/// Decodes base64 with its padding, as the header has it.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut decoded = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0_u32, 0);
-    for byte in text.trim_end_matches('=').bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            decoded.push(u8::try_from(bits >> count & 0xff).ok()?);
-        }
-    }
-    Some(decoded)
-}
 
 /// What the fake Jira is like, beside its world.
 pub(crate) struct Jira {
@@ -172,7 +106,9 @@ impl Service {
         };
         let route = Route::read(deployment, &asked.method, &asked.path);
         self.recorder.asked(route.endpoint());
-        let mut passage = self.gate.enter(&asked.account(), &asked.path);
+        let call = call(&asked, &route);
+        let request = format!("{} {}{}", asked.method, deployment.prefix(), asked.path);
+        let mut passage = self.gate.enter(&asked.account(), &request, &call.scope);
         let fault = self.faults.decide(number);
         let mut wait = self.latency;
         if let Some(Fault::Slow(extra)) = fault {
@@ -182,11 +118,15 @@ impl Service {
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        let mut reply = match self.admit_jira(&asked, &mut passage, fault) {
+        let mut reply = match self.admit_jira(&asked, &call, &mut passage, fault) {
             Err(reply) => *reply,
-            Ok(standing) => self.look_up_jira(asked, route, standing).await,
+            Ok((standing, shown)) => {
+                let (mut reply, objects) = self.look_up_jira(asked, route, standing).await;
+                self.show_limits(&mut reply, &call, shown, objects, &passage);
+                reply
+            }
         };
-        reply.set("date", &http_date(self.world.site().clock.now_ms()));
+        reply.set("date", &self.world.site().clock.http_date());
         match deployment {
             Deployment::Cloud => reply.set("atl-traceid", &format!("{:032x}", u128::from(mix(number)))),
             Deployment::DataCenter => reply.set("x-arequestid", &format!("{number}x{number}x1")),
@@ -204,18 +144,15 @@ impl Service {
         )
     }
 
-    /// Lets a request through to the site, or answers in its place.
-    fn admit_jira(
-        &self,
-        asked: &Asked,
-        passage: &mut Passage,
-        fault: Option<Fault>,
-    ) -> Result<Standing, Box<Reply>> {
-        let standing = match &asked.login {
-            Some(login) if self.jira.takes(login) => Standing::Known,
-            None => Standing::Anonymous,
+    /// Tells whose request it is, or refuses it.
+    fn identify(&self, asked: &Asked) -> Result<Standing, Box<Reply>> {
+        match &asked.login {
+            Some(login) if self.jira.takes(login) => Ok(Standing::Known),
+            None => Ok(Standing::Anonymous),
             // Cloud goes on without a login by name that is wrong; everything else is refused.
-            Some(Login { user: Some(_), .. }) if asked.deployment == Deployment::Cloud => Standing::Refused,
+            Some(Login { user: Some(_), .. }) if asked.deployment == Deployment::Cloud => {
+                Ok(Standing::Refused)
+            }
             Some(login) => {
                 let mut reply = match (asked.deployment, &login.user) {
                     (Deployment::DataCenter, Some(_)) => Reply::of(Answer::html(401, UNAUTHORIZED_PAGE)),
@@ -225,19 +162,34 @@ impl Service {
                     )),
                 };
                 reply.set(LOGIN_REASON, FAILED);
-                return Err(Box::new(reply));
+                Err(Box::new(reply))
             }
+        }
+    }
+
+    /// Lets a request through to the site, or answers in its place.
+    fn admit_jira(
+        &self,
+        asked: &Asked,
+        call: &Call,
+        passage: &mut Passage,
+        fault: Option<Fault>,
+    ) -> Result<(Standing, Shown), Box<Reply>> {
+        let standing = self.identify(asked)?;
+        let shown = match passage.charge_jira(call) {
+            Ok(shown) => shown,
+            Err(stop) => return Err(Box::new(self.stop(stop, call, passage))),
         };
         match fault {
             Some(Fault::ServerError(_) | Fault::Html | Fault::Reset(_) | Fault::Secondary) => {
-                Err(Box::new(self.serve_jira_fault(asked, passage, fault)))
+                Err(Box::new(self.serve_jira_fault(call, passage, fault)))
             }
-            _ => Ok(standing),
+            _ => Ok((standing, shown)),
         }
     }
 
     /// Answers badly on purpose.
-    fn serve_jira_fault(&self, asked: &Asked, passage: &mut Passage, fault: Option<Fault>) -> Reply {
+    fn serve_jira_fault(&self, call: &Call, passage: &mut Passage, fault: Option<Fault>) -> Reply {
         self.recorder.fault(fault.map_or("none", Fault::key));
         match fault {
             Some(Fault::ServerError(detail)) => match detail % 3 {
@@ -250,31 +202,23 @@ impl Service {
                 }
             },
             Some(Fault::Html) => Reply::of(Answer::html(200, LOG_IN_PAGE)),
-            _ => {
-                let mut reply = Reply::of(Answer::refusal(429, "Rate limit exceeded."));
-                self.recorder.limited(false);
-                reply.set("retry-after", "2");
-                if asked.deployment == Deployment::Cloud {
-                    reply.set("ratelimit-reason", "jira-burst-based");
-                }
-                passage.demand(false, Duration::from_secs(2));
-                reply
-            }
+            Some(Fault::Reset(detail)) => self.absurd_stop(detail, call, passage),
+            _ => self.short_stop(call, passage),
         }
     }
 
     /// Asks the site, on a thread that may take its time.
-    async fn look_up_jira(self: &Arc<Self>, asked: Asked, route: Route, standing: Standing) -> Reply {
+    async fn look_up_jira(self: &Arc<Self>, asked: Asked, route: Route, standing: Standing) -> (Reply, u32) {
         let service = Arc::clone(self);
         let looked_up =
             tokio::task::spawn_blocking(move || service.represent_jira(&asked, &route, standing)).await;
         looked_up.unwrap_or_else(|error| {
             tracing::error!(%error, "the simulator failed");
-            Reply::of(Answer::refusal(500, "the simulator failed; its log says why"))
+            (Reply::of(Answer::refusal(500, "the simulator failed; its log says why")), 0)
         })
     }
 
-    fn represent_jira(&self, asked: &Asked, route: &Route, standing: Standing) -> Reply {
+    fn represent_jira(&self, asked: &Asked, route: &Route, standing: Standing) -> (Reply, u32) {
         let ask = Ask {
             deployment: asked.deployment,
             standing,
@@ -286,9 +230,6 @@ impl Service {
             cards: self.jira.cards,
         };
         let Answer { status, media, body, objects } = jira::answer(self.world.site(), route, &ask);
-        if asked.deployment == Deployment::Cloud {
-            self.recorder.points(1 + u64::from(objects));
-        }
         let content = Digest::new(36).bytes(&body).finish();
         let (body, gzip) = self.cache.body(Some(content), asked.gzip, || body);
         let mut reply = Reply::new(status, body);
@@ -299,19 +240,6 @@ impl Service {
         if standing == Standing::Refused {
             reply.set(LOGIN_REASON, FAILED);
         }
-        reply
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Login, base64};
-
-    #[test]
-    fn a_login_is_read_and_never_shown() {
-        assert_eq!(base64("YWRhQGFjbWUuZXhhbXBsZTpzM2NyZXQ=").unwrap(), b"ada@acme.example:s3cret");
-        assert_eq!(base64("YW*h"), None);
-        let shown = format!("{:?}", Login::basic("ada", "s3cret"));
-        assert!(shown.contains("ada") && !shown.contains("s3cret"), "{shown}");
+        (reply, objects)
     }
 }
