@@ -6,6 +6,8 @@ use std::error::Error;
 use std::fmt::Display;
 use std::sync::Arc;
 
+use rusqlite::ErrorCode;
+
 use crate::vault::SecretError;
 
 /// Why a step of the store was not taken. Nothing of the step is written then.
@@ -50,17 +52,33 @@ pub(crate) fn broken(error: impl Error + Send + Sync + 'static) -> StoreError {
     StoreError::Broken(Arc::new(error))
 }
 
+impl StoreError {
+    /// Says that the store was closed.
+    pub(crate) fn closed() -> Self {
+        broken(sqlx::Error::PoolClosed)
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            _ => broken(error),
+        }
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::PoolTimedOut => Self::Busy,
             sqlx::Error::ColumnDecode { index, .. } => Self::Corrupt { what: format!("column {index}") },
             sqlx::Error::Database(inner) => match inner.code().as_deref() {
-                // SQLITE_FULL, and PostgreSQL's disk_full.
-                Some("13" | "53100") => Self::Full,
-                // SQLITE_BUSY and SQLITE_LOCKED with their extended codes, then PostgreSQL's serialization failure,
-                // deadlock and lock that is not available.
-                Some("5" | "6" | "261" | "262" | "517" | "773" | "40001" | "40P01" | "55P03") => Self::Busy,
+                // disk_full.
+                Some("53100") => Self::Full,
+                // serialization_failure, deadlock_detected and lock_not_available.
+                Some("40001" | "40P01" | "55P03") => Self::Busy,
                 _ => broken(error),
             },
             _ => broken(error),

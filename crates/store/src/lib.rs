@@ -73,6 +73,13 @@ macro_rules! write {
     };
 }
 
+/// Runs a function of one connection as a read.
+macro_rules! read {
+    ($store:expr, $input:expr, |$conn:ident, $it:pat_param| $call:expr) => {
+        $store.inner.db.read($input, |$conn, $it| Box::pin($call)).await
+    };
+}
+
 impl Store {
     /// Opens the database at the options' address; migrates it, and makes and widens the tables of the specs.
     pub async fn open(options: Options, specs: &[&'static Spec]) -> Result<Self, OpenError> {
@@ -97,12 +104,8 @@ impl Store {
         if self.is_sqlite() {
             return Ok(0);
         }
-        let row = self.read().await?.one(dialect::SERVER_CLOCK, args![]).await?;
+        let row = read!(self, (), |conn, ()| conn.one(dialect::SERVER_CLOCK, args![]))?;
         Ok(row.get::<i64>("ms")?.saturating_sub(now.as_millisecond()))
-    }
-
-    async fn read(&self) -> Result<Conn, StoreError> {
-        self.inner.db.read().await
     }
 
     fn woke(&self) {
@@ -133,22 +136,22 @@ impl Store {
 
     /// Finds a source by its name.
     pub async fn source(&self, name: &str) -> Result<Option<SourceRow>, StoreError> {
-        source::by_name(&mut self.read().await?, name).await
+        read!(self, name.to_owned(), |conn, name| source::by_name(conn, name))
     }
 
     /// Finds a source by its id.
     pub async fn source_by_id(&self, id: SourceId) -> Result<Option<SourceRow>, StoreError> {
-        source::by_id(&mut self.read().await?, id).await
+        read!(self, id, |conn, id| source::by_id(conn, *id))
     }
 
     /// Lists the sources by name.
     pub async fn sources(&self) -> Result<Vec<SourceRow>, StoreError> {
-        source::all(&mut self.read().await?).await
+        read!(self, (), |conn, ()| source::all(conn))
     }
 
     /// Opens a source's credential.
     pub async fn secret(&self, id: SourceId, vault: &Vault) -> Result<Option<Secret>, StoreError> {
-        source::secret(&mut self.read().await?, id, vault).await
+        read!(self, (id, vault.clone()), |conn, (id, vault)| source::secret(conn, *id, vault))
     }
 
     /// Removes a source: its credential, state and jobs; with `purge` also its landed rows. Refuses while it syncs.
@@ -158,7 +161,8 @@ impl Store {
 
     /// Counts the rows that a source has landed and that still exist, per table.
     pub async fn landed_counts(&self, id: SourceId) -> Result<Vec<(String, i64)>, StoreError> {
-        source::landed_counts(&mut self.read().await?, &self.inner.layouts, id).await
+        let input = (Arc::clone(&self.inner.layouts), id);
+        read!(self, input, |conn, (layouts, id)| source::landed_counts(conn, layouts, *id))
     }
 
     /// Reads what the policy needs to know.
@@ -168,7 +172,8 @@ impl Store {
         group: &'static Group,
         now: Timestamp,
     ) -> Result<StoredFacts, StoreError> {
-        queue::enqueue::facts(&mut self.read().await?, id, group, now).await
+        let input = (id, group, now);
+        read!(self, input, |conn, (id, group, now)| queue::enqueue::facts(conn, *id, group, *now))
     }
 
     /// Makes a sync with its jobs, unless one is running already.
@@ -201,17 +206,18 @@ impl Store {
 
     /// Reads what has happened to jobs that the caller believes to hold.
     pub async fn signals(&self, held: &[(JobId, i64)]) -> Result<Signals, StoreError> {
-        queue::signals(&mut self.read().await?, held).await
+        read!(self, held.to_vec(), |conn, held| queue::signals(conn, held))
     }
 
     /// Reads what a worker needs to go on with a job.
     pub async fn open_job(&self, lease: &Lease) -> Result<OpenJob, StoreError> {
-        commit::open(&mut self.read().await?, lease).await
+        read!(self, lease.clone(), |conn, lease| commit::open(conn, lease))
     }
 
     /// Reads the items of the job's partition to go on with, at most `max`.
     pub async fn due_items(&self, lease: &Lease, max: u32) -> Result<Vec<Item>, StoreError> {
-        commit::item::due(&mut self.read().await?, lease, max).await
+        let input = (lease.clone(), max);
+        read!(self, input, |conn, (lease, max)| commit::item::due(conn, lease, *max))
     }
 
     /// Commits a page: rows, cursor, items, partitions, jobs, progress and event, or nothing if the lease is gone. The
@@ -288,12 +294,13 @@ impl Store {
 
     /// Lists the processes that hold jobs.
     pub async fn nodes(&self) -> Result<Vec<String>, StoreError> {
-        queue::nodes(&mut self.read().await?).await
+        read!(self, (), |conn, ()| queue::nodes(conn))
     }
 
     /// Reads when there is next something to claim or to rescue.
     pub async fn next_due(&self, sources: Option<&[SourceId]>) -> Result<Option<Timestamp>, StoreError> {
-        queue::next_due(&mut self.read().await?, sources).await
+        let input = sources.map(<[_]>::to_vec);
+        read!(self, input, |conn, sources| queue::next_due(conn, sources.as_deref()))
     }
 
     /// Returns a place to wait for work.
@@ -309,27 +316,27 @@ impl Store {
 
     /// Reads what is known of a source's budgets.
     pub async fn budgets(&self, source: SourceId) -> Result<Vec<BudgetRow>, StoreError> {
-        queue::budget::all(&mut self.read().await?, source).await
+        read!(self, source, |conn, source| queue::budget::all(conn, *source))
     }
 
     /// Reads a sync with the sums over its jobs.
     pub async fn sync(&self, id: SyncId) -> Result<Option<SyncRow>, StoreError> {
-        read::sync(&mut self.read().await?, id).await
+        read!(self, id, |conn, id| read::sync(conn, *id))
     }
 
     /// Reads the newest syncs.
     pub async fn syncs(&self, source: Option<SourceId>, limit: u32) -> Result<Vec<SyncRow>, StoreError> {
-        read::syncs(&mut self.read().await?, source, limit).await
+        read!(self, (source, limit), |conn, (source, limit)| read::syncs(conn, *source, *limit))
     }
 
     /// Finds the sync that a job belongs to.
     pub async fn sync_of_job(&self, job: JobId) -> Result<Option<SyncId>, StoreError> {
-        read::sync_of_job(&mut self.read().await?, job).await
+        read!(self, job, |conn, job| read::sync_of_job(conn, *job))
     }
 
     /// Lists the jobs of a sync.
     pub async fn jobs(&self, sync: SyncId) -> Result<Vec<JobRow>, StoreError> {
-        read::jobs(&mut self.read().await?, sync).await
+        read!(self, sync, |conn, sync| read::jobs(conn, *sync))
     }
 
     /// Stops a sync; returns whether there was anything to stop.
@@ -339,12 +346,12 @@ impl Store {
 
     /// Reads how every source stands.
     pub async fn source_status(&self) -> Result<Vec<SourceStatus>, StoreError> {
-        read::source_status(&mut self.read().await?).await
+        read!(self, (), |conn, ()| read::source_status(conn))
     }
 
     /// Reads the events after one, the oldest first.
     pub async fn events_after(&self, after: EventId, limit: u32) -> Result<Vec<EventRow>, StoreError> {
-        event::after(&mut self.read().await?, after, limit).await
+        read!(self, (after, limit), |conn, (after, limit)| event::after(conn, *after, *limit))
     }
 }
 

@@ -3,18 +3,18 @@
 //! Never changes a table that a later version made, and never prints the password of an address.
 
 use std::str::FromStr;
-use std::time::Duration;
 
 use domain::connector::Spec;
 use domain::table::Table;
+use rusqlite::ErrorCode;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, PgPool, SqliteConnection};
+use sqlx::{ConnectOptions, PgPool};
 
+use crate::db::lite::{File, Readers, at_once};
 use crate::db::writer::{KillAt, KillSwitch, Writer};
 use crate::db::{Conn, Db, args};
 use crate::dialect;
-use crate::error::{OpenError, StoreError};
+use crate::error::{OpenError, StoreError, broken};
 use crate::landing::{self, Layouts};
 
 /// The migrations, in order; both folders hold the same numbers and names.
@@ -35,28 +35,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
 /// that is silent for ten seconds is of a process or machine that stands still, and others wait for its jobs.
 const IDLE_IN_TRANSACTION_MS: &str = "10000";
 
-/// How long a writer of another process may hold the file: many groups of ours.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Readers of one process: people's questions and the claims' look-ahead; more would wait for two cores.
-const READERS_MAX: u32 = 4;
-
 /// Connections of one process to a server: its workers' commits, and a few readers.
 const CONNECTIONS_MAX: u32 = 16;
-
-/// The size of SQLite's pages, of a new file. A commit's raw body is some 4.5 KB: in SQLite's own 4 KiB each row spills
-/// to a second page; measured, 16 KiB writes the same rows with a fifth less CPU.
-const PAGE_BYTES: u32 = 16 * 1024;
-
-/// What a reader caches: its questions are small.
-const READER_CACHE_KIB: u32 = 1024;
-
-/// The size that the write-ahead log shrinks back to after a burst.
-const WAL_BYTES: u32 = 16 * 1024 * 1024;
-
-/// How long the log grows before it is moved into the file. The inner pages of indexes are written by every commit:
-/// the longer the log, the fewer times each is moved. As many pages as the log is let keep.
-const WAL_PAGES: u32 = 4096;
 
 /// Where the database is, and how it is used.
 #[derive(Clone, Debug)]
@@ -108,76 +88,70 @@ fn tables_of(specs: &[&'static Spec]) -> Vec<&'static Table> {
 }
 
 async fn open_sqlite(options: &Options, tables: &[&'static Table]) -> Result<Db, OpenError> {
-    let base = SqliteConnectOptions::from_str(&options.url)
-        .map_err(|error| OpenError::Url { why: format!("is not one of SQLite ({error})") })?;
-    if options.url.contains(":memory:") || options.url.contains("mode=memory") {
-        // Readers and the writer each have a connection: in memory each would see a database of its own.
-        return Err(OpenError::Url { why: "names no file".to_owned() });
-    }
-    let base = base
-        .create_if_missing(true)
-        .page_size(PAGE_BYTES)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(BUSY_TIMEOUT)
-        .pragma("journal_size_limit", WAL_BYTES.to_string())
-        .pragma("wal_autocheckpoint", WAL_PAGES.to_string())
-        // A statement of ours is thousands of characters long, and says nothing that an event does not.
-        .disable_statement_logging();
-    let path = base.get_filename().display().to_string();
-    // Savepoints keep what they may have to undo in memory: a page's worth is bounded, a temporary file is slow.
-    let mut writing =
-        base.clone().pragma("cache_size", format!("-{}", options.cache_kib)).pragma("temp_store", "memory");
-    if let Some(pages) = options.max_page_count {
-        writing = writing.pragma("max_page_count", pages.to_string());
-    }
-    let conn = writing.connect().await.map_err(|error| sqlite_error(&path, error.into()))?;
-    let conn = prepare_sqlite(conn, tables).await.map_err(|error| match error {
-        OpenError::Broken(inner) => sqlite_error(&path, inner),
-        other => other,
-    })?;
-    let read = SqlitePoolOptions::new()
-        .max_connections(READERS_MAX)
-        // A file does not go away as a server does.
-        .test_before_acquire(false)
-        .connect_lazy_with(
-            base.create_if_missing(false)
-                .pragma("cache_size", format!("-{READER_CACHE_KIB}"))
-                .pragma("query_only", "on"),
-        );
-    let writer = Writer::start(conn, writing, KillSwitch::new(options.kill_at));
-    Ok(Db::Lite { read, writer })
+    let file = File {
+        cache_kib: options.cache_kib,
+        max_page_count: options.max_page_count,
+        ..file_of(&options.url).map_err(|why| OpenError::Url { why })?
+    };
+    let (opened, tables) = (file.clone(), tables.to_vec());
+    let opening = tokio::task::spawn_blocking(move || {
+        let conn = opened.connect().map_err(|error| sqlite_error(&opened, error.into()))?;
+        prepare_sqlite(Conn::Lite(conn), &tables).map_err(|error| match error {
+            OpenError::Broken(inner) => sqlite_error(&opened, inner),
+            other => other,
+        })
+    });
+    let conn = opening.await.map_err(|error| OpenError::Broken(broken(error)))??;
+    let writer = Writer::start(conn, file.clone(), KillSwitch::new(options.kill_at))
+        .map_err(|error| OpenError::Broken(broken(error)))?;
+    Ok(Db::Lite { readers: Readers::new(file), writer })
 }
 
-async fn prepare_sqlite(conn: SqliteConnection, tables: &[&Table]) -> Result<SqliteConnection, OpenError> {
-    let mut conn = Conn::Lite(conn);
-    conn.execute("begin immediate", args![]).await.map_err(OpenError::Broken)?;
-    prepare(&mut conn, tables).await?;
-    conn.execute("commit", args![]).await.map_err(OpenError::Broken)?;
+/// Reads an address of SQLite: a path, and whether a missing file is made.
+fn file_of(url: &str) -> Result<File, String> {
+    let rest = url.strip_prefix("sqlite:").unwrap_or(url);
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    // Readers and the writer each have a connection: in memory each would see a database of its own.
+    if path.is_empty() || path == ":memory:" || query == "mode=memory" {
+        return Err("names no file".to_owned());
+    }
+    let create = match query {
+        "" | "mode=rwc" => true,
+        "mode=rw" => false,
+        other => {
+            return Err(format!("ends in `?{other}`, which is unknown; it may end in ?mode=rw or ?mode=rwc"));
+        }
+    };
+    Ok(File { path: path.into(), create, cache_kib: 0, max_page_count: None })
+}
+
+fn prepare_sqlite(mut conn: Conn, tables: &[&Table]) -> Result<rusqlite::Connection, OpenError> {
+    let script = |conn: &mut Conn, sql: &'static str| at_once(conn.script(sql)).map_err(OpenError::Broken);
+    script(&mut conn, "begin immediate")?;
+    at_once(async { Ok(prepare(&mut conn, tables).await) }).map_err(OpenError::Broken)??;
+    script(&mut conn, "commit")?;
     match conn {
         Conn::Lite(conn) => Ok(conn),
         _ => Err(OpenError::Broken(StoreError::NotFound)),
     }
 }
 
-fn sqlite_error(path: &str, error: StoreError) -> OpenError {
-    let path = path.to_owned();
+fn sqlite_error(file: &File, error: StoreError) -> OpenError {
+    let path = file.path.display().to_string();
     let inner = match &error {
         StoreError::Full => return OpenError::Full,
-        StoreError::Broken(inner) => {
-            inner.downcast_ref::<sqlx::Error>().and_then(|it| it.as_database_error())
-        }
+        StoreError::Broken(inner) => inner.downcast_ref::<rusqlite::Error>(),
         _ => None,
     };
-    let why = inner.map_or_else(String::new, |it| it.message().to_owned());
-    let code = inner.and_then(|it| it.code().and_then(|code| code.parse::<i64>().ok()));
-    // The low byte of an extended code is the code itself.
-    match code.map(|it| it & 0xff) {
-        // SQLITE_CORRUPT and SQLITE_NOTADB.
-        Some(11 | 26) => OpenError::NotADatabase { path },
-        // SQLITE_PERM, SQLITE_READONLY, SQLITE_IOERR and SQLITE_CANTOPEN.
-        Some(3 | 8 | 10 | 14) => OpenError::Unwritable { path, why },
+    match inner.and_then(rusqlite::Error::sqlite_error_code) {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => OpenError::NotADatabase { path },
+        Some(
+            ErrorCode::PermissionDenied
+            | ErrorCode::ReadOnly
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen,
+        ) => OpenError::Unwritable { path, why: inner.map(ToString::to_string).unwrap_or_default() },
         _ => OpenError::Broken(error),
     }
 }

@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
 /// Heavy dependencies, and the crates that are their homes; `*` stands for the rest of a name.
 const HOMES: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
+    ("rusqlite", &["store"]),
     ("reqwest", &["engine"]),
     ("clap*", &["app"]),
     ("axum*", &["app", "sim"]),
@@ -36,7 +37,8 @@ const HOMES: &[(&str, &[&str])] = &[
 
 /// Crates of ours that tests may give a heavy dependency beside its homes: to ask a server of ours, or to look
 /// into a database that another process wrote.
-const HOMES_IN_TESTS: &[(&str, &[&str])] = &[("reqwest", &["app", "sim"]), ("sqlx", &["app", "engine"])];
+const HOMES_IN_TESTS: &[(&str, &[&str])] =
+    &[("reqwest", &["app", "sim"]), ("rusqlite", &["app"]), ("sqlx", &["app"])];
 
 /// More modules than this at the top of a crate are not seen at a glance; the crates that grew into knots had 26 and more.
 const TOP_MODULES_MAX: usize = 12;

@@ -3,11 +3,12 @@
 //! It never retries (that is the policy's business), and it never lets a credential out to another server.
 
 mod address;
+mod body;
 
 use std::error::Error as _;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use domain::fault::{Cause, Fault};
 use domain::page::{Headers, Response};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LOCATION};
@@ -17,6 +18,7 @@ use url::Url;
 pub use address::check_base_url;
 pub(crate) use address::is_same_keeper;
 use address::{ForbiddenAddress, GuardedResolver, UnknownHost, may_follow, same_server};
+use body::Body;
 
 use crate::clock::Clock;
 
@@ -54,6 +56,7 @@ pub(crate) struct Http {
     client: reqwest::Client,
     limits: HttpLimits,
     clock: Clock,
+    spare: body::Spare,
 }
 
 /// Where a request belongs, and what lets it in.
@@ -91,7 +94,7 @@ impl Http {
             // A proxy from the environment would be one more place that sees credentials; none is used unasked.
             .no_proxy()
             .build()?;
-        Ok(Self { client, limits, clock })
+        Ok(Self { client, limits, clock, spare: body::Spare::default() })
     }
 
     /// Sends one GET and returns its answer and how many requests that took, redirects included.
@@ -163,12 +166,12 @@ impl Http {
             return Err(transient(Cause::TooLarge));
         }
         // A packed answer states no size.
-        let mut body = BytesMut::with_capacity(if stated > 0 { stated } else { expected });
+        let mut body = Body::new(if stated > 0 { stated } else { expected }, &self.spare);
         while let Some(chunk) = answer.chunk().await.map_err(|it| classify(&it))? {
             if body.len() + chunk.len() > self.limits.body_bytes_max {
                 return Err(transient(Cause::TooLarge));
             }
-            body.extend_from_slice(&chunk);
+            body.extend(&chunk);
         }
         Ok(body.freeze())
     }

@@ -3,26 +3,25 @@
 //! Never decides anything about syncs. The same `$1` SQL text runs on both; what differs comes from
 //! [`crate::dialect`]. Begin with [`Db::write`].
 
+pub(crate) mod lite;
 pub(crate) mod writer;
 
 use std::pin::Pin;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgRow;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{
-    Decode, PgConnection, PgPool, Postgres, Row as _, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool,
-    Transaction, Type,
-};
+use sqlx::{Decode, PgConnection, PgPool, Postgres, Row as _, SqlSafeStr, Transaction, Type};
 
 use crate::error::{StoreError, corrupt};
+use lite::{LiteRow, Readers};
 use writer::{KillSwitch, Writer};
 
-/// A boxed future, as a write is handed to the writer task.
+/// A boxed future, as a step is handed to where it runs.
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// One write: a plain function over its input, so that it can be run again after a deadlock.
-pub(crate) type Write<I, T> = for<'c> fn(&'c mut Conn, &'c I) -> BoxFuture<'c, Result<T, StoreError>>;
+/// One step: a plain function over its input, so that it can be moved to a thread, and run again when another step
+/// undid it.
+pub(crate) type Access<I, T> = for<'c> fn(&'c mut Conn, &'c I) -> BoxFuture<'c, Result<T, StoreError>>;
 
 /// Tries of one transaction on PostgreSQL: two jobs that lock the same rows in another order meet rarely, and the
 /// second try finds the first one gone.
@@ -31,7 +30,7 @@ const TRIES_MAX: u32 = 5;
 /// The open database.
 pub(crate) enum Db {
     /// A file: readers side by side, one writer.
-    Lite { read: SqlitePool, writer: Writer },
+    Lite { readers: Readers, writer: Writer },
     /// A server.
     Pg { pool: PgPool, kill: KillSwitch },
 }
@@ -47,7 +46,7 @@ impl Db {
         &self,
         input: I,
         bytes: usize,
-        write: Write<I, T>,
+        write: Access<I, T>,
     ) -> Result<T, StoreError>
     where
         I: Send + Sync + 'static,
@@ -67,20 +66,25 @@ impl Db {
         }
     }
 
-    /// Takes a connection to read with.
-    pub(crate) async fn read(&self) -> Result<Conn, StoreError> {
-        Ok(match self {
-            Self::Lite { read, .. } => Conn::LiteRead(read.acquire().await?),
-            Self::Pg { pool, .. } => Conn::PgRead(pool.acquire().await?),
-        })
+    /// Runs `read`, which changes nothing.
+    pub(crate) async fn read<I, T>(&self, input: I, read: Access<I, T>) -> Result<T, StoreError>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        match self {
+            Self::Lite { readers, .. } => readers.read(input, read).await,
+            Self::Pg { pool, .. } => read(&mut Conn::PgRead(pool.acquire().await?), &input).await,
+        }
     }
 
     /// Finishes what is under way and closes every connection.
     pub(crate) async fn close(&self) {
         match self {
-            Self::Lite { read, writer } => {
+            Self::Lite { readers, writer } => {
+                // The last one to close moves the log into the file, which a reader may not.
+                readers.close().await;
                 writer.close().await;
-                read.close().await;
             }
             Self::Pg { pool, .. } => pool.close().await,
         }
@@ -91,7 +95,7 @@ async fn transact<I, T>(
     pool: &PgPool,
     kill: &KillSwitch,
     input: &I,
-    write: Write<I, T>,
+    write: Access<I, T>,
 ) -> Result<T, StoreError> {
     // Dropping the transaction, as an early return or a caller that went away does, rolls it back.
     let mut conn = Conn::Pg(pool.begin().await?);
@@ -105,10 +109,8 @@ async fn transact<I, T>(
 
 /// One connection.
 pub(crate) enum Conn {
-    /// The writer's.
-    Lite(SqliteConnection),
-    /// A reader's.
-    LiteRead(PoolConnection<Sqlite>),
+    /// The writer's or a reader's.
+    Lite(rusqlite::Connection),
     /// A transaction.
     Pg(Transaction<'static, Postgres>),
     /// A reader's.
@@ -117,20 +119,11 @@ pub(crate) enum Conn {
 
 /// A connection by its native type.
 pub(crate) enum Native<'a> {
-    Lite(&'a mut SqliteConnection),
+    Lite(&'a mut rusqlite::Connection),
     Pg(&'a mut PgConnection),
 }
 
-/// Writes one body for both databases.
-macro_rules! dispatch {
-    ($native:expr, $it:ident => $body:expr) => {
-        match $native {
-            Native::Lite($it) => $body,
-            Native::Pg($it) => $body,
-        }
-    };
-}
-
+/// Binds the arguments of a statement on PostgreSQL.
 macro_rules! bound {
     ($sql:expr, $args:expr) => {{
         let mut query = sqlx::query($sql);
@@ -149,14 +142,13 @@ macro_rules! bound {
 impl Conn {
     /// Says which database is behind.
     pub(crate) fn is_sqlite(&self) -> bool {
-        matches!(self, Self::Lite(_) | Self::LiteRead(_))
+        matches!(self, Self::Lite(_))
     }
 
     /// Returns the native connection.
     pub(crate) fn native(&mut self) -> Native<'_> {
         match self {
             Self::Lite(conn) => Native::Lite(conn),
-            Self::LiteRead(conn) => Native::Lite(conn),
             Self::Pg(conn) => Native::Pg(conn),
             Self::PgRead(conn) => Native::Pg(conn),
         }
@@ -164,7 +156,10 @@ impl Conn {
 
     /// Runs a statement and returns how many rows it touched.
     pub(crate) async fn execute(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<u64, StoreError> {
-        dispatch!(self.native(), conn => Ok(bound!(sql, args).execute(conn).await?.rows_affected()))
+        Ok(match self.native() {
+            Native::Lite(conn) => lite::execute(conn, sql.into_sql_str().as_str(), &args)?,
+            Native::Pg(conn) => bound!(sql, args).execute(conn).await?.rows_affected(),
+        })
     }
 
     /// Runs a statement and returns its rows.
@@ -174,9 +169,7 @@ impl Conn {
         args: Vec<Arg>,
     ) -> Result<Vec<Row>, StoreError> {
         Ok(match self.native() {
-            Native::Lite(conn) => {
-                bound!(sql, args).fetch_all(conn).await?.into_iter().map(Row::Lite).collect()
-            }
+            Native::Lite(conn) => lite::rows(conn, sql.into_sql_str().as_str(), &args, usize::MAX)?,
             Native::Pg(conn) => bound!(sql, args).fetch_all(conn).await?.into_iter().map(Row::Pg).collect(),
         })
     }
@@ -188,7 +181,7 @@ impl Conn {
         args: Vec<Arg>,
     ) -> Result<Option<Row>, StoreError> {
         Ok(match self.native() {
-            Native::Lite(conn) => bound!(sql, args).fetch_optional(conn).await?.map(Row::Lite),
+            Native::Lite(conn) => lite::rows(conn, sql.into_sql_str().as_str(), &args, 1)?.pop(),
             Native::Pg(conn) => bound!(sql, args).fetch_optional(conn).await?.map(Row::Pg),
         })
     }
@@ -200,7 +193,13 @@ impl Conn {
 
     /// Runs statements without arguments, as a migration does.
     pub(crate) async fn script(&mut self, sql: impl SqlSafeStr) -> Result<(), StoreError> {
-        dispatch!(self.native(), conn => { sqlx::raw_sql(sql).execute(conn).await?; Ok(()) })
+        match self.native() {
+            Native::Lite(conn) => conn.execute_batch(sql.into_sql_str().as_str())?,
+            Native::Pg(conn) => {
+                sqlx::raw_sql(sql).execute(conn).await?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -252,7 +251,7 @@ pub(crate) use args;
 
 /// One row of an answer.
 pub(crate) enum Row {
-    Lite(SqliteRow),
+    Lite(LiteRow),
     Pg(PgRow),
 }
 
@@ -260,10 +259,10 @@ impl Row {
     /// Reads a column.
     pub(crate) fn get<T>(&self, column: &str) -> Result<T, StoreError>
     where
-        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>,
+        T: rusqlite::types::FromSql + for<'r> Decode<'r, Postgres> + Type<Postgres>,
     {
         Ok(match self {
-            Self::Lite(row) => row.try_get(column)?,
+            Self::Lite(row) => row.get(column)?,
             Self::Pg(row) => row.try_get(column)?,
         })
     }
@@ -307,6 +306,3 @@ impl Row {
 pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(crate::error::broken)
 }
-
-/// Arguments that were prepared for SQLite by hand, for the bulk statements of landing.
-pub(crate) type LiteArguments = SqliteArguments;

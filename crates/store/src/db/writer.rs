@@ -1,23 +1,24 @@
-//! The one task that writes to an SQLite file. It takes whatever waits, commits it together, and answers after COMMIT.
+//! The one thread that writes to an SQLite file. It takes whatever waits, commits it together, and answers after COMMIT.
 //!
-//! Never waits for more work, and never answers a write before it is durable. Begin with [`Writer::write`].
+//! Never waits for more work, and never answers a write before it is durable. A write that fails undoes the group, whose
+//! other writes then run again, each in a transaction of its own: a savepoint per write would copy every page that it
+//! touches, on the chance that it fails. Begin with [`Writer::write`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
-use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio_util::task::TaskTracker;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
-use super::{BoxFuture, Conn, Write, args};
+use super::lite::{File, at_once};
+use super::{Access, Conn};
 use crate::error::StoreError;
 
 /// Writes that share one commit: enough to hide an fsync, few enough to answer soon.
 const GROUP_MAX: usize = 64;
 
-/// Bytes of pages that share one commit: what a group holds in memory.
-const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of pages that share one commit: some ten pages of commits. Twice as many save little, and leave too few of the
+/// bodies that may be in memory to those who read meanwhile.
+const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Kills this process at one of its commits; crash tests loop over all of them.
 #[derive(Clone, Copy, Debug)]
@@ -66,22 +67,27 @@ fn die() {
     let _gone = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
 }
 
-/// The way to the writer task.
+/// The way to the writer's thread.
 pub(crate) struct Writer {
     queue: Mutex<Option<mpsc::Sender<Box<dyn Waiting>>>>,
     sender: mpsc::WeakSender<Box<dyn Waiting>>,
-    task: TaskTracker,
+    /// Closed when the thread has ended.
+    ended: watch::Receiver<()>,
 }
 
 impl Writer {
-    /// Starts the task over its own connection.
-    pub(crate) fn start(conn: SqliteConnection, options: SqliteConnectOptions, kill: KillSwitch) -> Self {
+    /// Starts the thread over its own connection.
+    pub(crate) fn start(conn: rusqlite::Connection, file: File, kill: KillSwitch) -> std::io::Result<Self> {
         // As many may wait as fit in two groups; more wait at the sender, each with its own page.
         let (sender, queue) = mpsc::channel(2 * GROUP_MAX);
-        let task = TaskTracker::new();
-        task.spawn(run(Connected { conn: Conn::Lite(conn), options, kill }, queue));
-        task.close();
-        Self { sender: sender.downgrade(), queue: Mutex::new(Some(sender)), task }
+        let (running, ended) = watch::channel(());
+        let mut connected = Connected { conn: Conn::Lite(conn), file, kill };
+        std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            connected.serve(queue);
+            drop(connected);
+            drop(running);
+        })?;
+        Ok(Self { sender: sender.downgrade(), queue: Mutex::new(Some(sender)), ended })
     }
 
     /// Hands a write over and waits until it is durable, or until it is known not to be.
@@ -89,7 +95,7 @@ impl Writer {
         &self,
         input: I,
         bytes: usize,
-        write: Write<I, T>,
+        write: Access<I, T>,
     ) -> Result<T, StoreError>
     where
         I: Send + Sync + 'static,
@@ -97,36 +103,35 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let pending = Pending { input, write, bytes, result: None, reply };
-        let sender = self.sender.upgrade().ok_or_else(closed)?;
-        sender.send(Box::new(pending)).await.map_err(|_| closed())?;
+        let sender = self.sender.upgrade().ok_or_else(StoreError::closed)?;
+        sender.send(Box::new(pending)).await.map_err(|_| StoreError::closed())?;
         drop(sender);
-        answer.await.map_err(|_| closed())?
+        // The input comes back to be freed here, where it was made, and not on the one thread that all wait for.
+        let (answer, _input) = answer.await.map_err(|_| StoreError::closed())?;
+        answer
     }
 
-    /// Lets the task finish what waits, and ends it.
+    /// Lets the thread finish what waits, and ends it.
     pub(crate) async fn close(&self) {
         self.queue.lock().await.take();
-        self.task.wait().await;
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
     }
-}
-
-fn closed() -> StoreError {
-    sqlx::Error::PoolClosed.into()
 }
 
 /// A write that waits, whatever its input and answer.
 trait Waiting: Send {
     fn bytes(&self) -> usize;
-    fn run<'c>(&'c mut self, conn: &'c mut Conn) -> BoxFuture<'c, Result<(), StoreError>>;
+    fn run(&mut self, conn: &mut Conn) -> Result<(), StoreError>;
     fn answer(self: Box<Self>, fault: Option<StoreError>);
 }
 
 struct Pending<I, T> {
     input: I,
-    write: Write<I, T>,
+    write: Access<I, T>,
     bytes: usize,
     result: Option<T>,
-    reply: oneshot::Sender<Result<T, StoreError>>,
+    reply: oneshot::Sender<(Result<T, StoreError>, I)>,
 }
 
 impl<I: Send + Sync, T: Send> Waiting for Pending<I, T> {
@@ -134,57 +139,77 @@ impl<I: Send + Sync, T: Send> Waiting for Pending<I, T> {
         self.bytes
     }
 
-    fn run<'c>(&'c mut self, conn: &'c mut Conn) -> BoxFuture<'c, Result<(), StoreError>> {
-        Box::pin(async move {
-            self.result = Some((self.write)(conn, &self.input).await?);
-            Ok(())
-        })
+    fn run(&mut self, conn: &mut Conn) -> Result<(), StoreError> {
+        self.result = Some(at_once((self.write)(conn, &self.input))?);
+        Ok(())
     }
 
     fn answer(self: Box<Self>, fault: Option<StoreError>) {
         let answer = match (fault, self.result) {
             (None, Some(result)) => Ok(result),
             (Some(fault), _) => Err(fault),
-            (None, None) => Err(closed()),
+            (None, None) => Err(StoreError::closed()),
         };
         // The caller may have gone away; what it asked for is written all the same.
-        let _gone = self.reply.send(answer);
+        let _gone = self.reply.send((answer, self.input));
     }
 }
 
 struct Connected {
     conn: Conn,
-    options: SqliteConnectOptions,
+    file: File,
     kill: KillSwitch,
 }
 
-type Group = Vec<(Box<dyn Waiting>, Option<StoreError>)>;
-
-async fn run(mut connected: Connected, mut queue: mpsc::Receiver<Box<dyn Waiting>>) {
-    let mut held = None;
-    loop {
-        let first = match held.take() {
-            Some(first) => first,
-            None => match queue.recv().await {
-                Some(first) => first,
-                None => break,
-            },
-        };
-        let mut group = take_waiting(first, &mut queue, &mut held);
-        if let Err(fault) = commit(&mut connected, &mut group).await {
-            for (_, own) in &mut group {
-                own.get_or_insert_with(|| fault.clone());
+impl Connected {
+    fn serve(&mut self, mut queue: mpsc::Receiver<Box<dyn Waiting>>) {
+        let mut held = None;
+        while let Some(first) = held.take().or_else(|| queue.blocking_recv()) {
+            let mut group = take_waiting(first, &mut queue, &mut held);
+            let fault = self.commit(&mut group).err();
+            let alone = fault.is_some() && group.len() > 1;
+            for write in group {
+                let mut write = [write];
+                let fault = if alone { self.commit(&mut write).err() } else { fault.clone() };
+                let [write] = write;
+                write.answer(fault);
             }
-            recover(&mut connected).await;
-        }
-        for (write, fault) in group {
-            write.answer(fault);
         }
     }
-    if let Conn::Lite(conn) = connected.conn
-        && let Err(error) = conn.close().await
-    {
-        tracing::warn!(%error, "the writer's connection did not close");
+
+    /// Runs a group in one transaction: all of it is written, or nothing.
+    fn commit(&mut self, group: &mut [Box<dyn Waiting>]) -> Result<(), StoreError> {
+        let done = self.transact(group);
+        if done.is_err() {
+            self.recover();
+        }
+        done
+    }
+
+    fn transact(&mut self, group: &mut [Box<dyn Waiting>]) -> Result<(), StoreError> {
+        at_once(self.conn.script("begin immediate"))?;
+        for write in group {
+            write.run(&mut self.conn)?;
+        }
+        self.kill.before_commit();
+        at_once(self.conn.script("commit"))?;
+        self.kill.after_commit();
+        Ok(())
+    }
+
+    /// Leaves the connection outside any transaction, with a new one if need be.
+    fn recover(&mut self) {
+        // Fails where SQLite has rolled back by itself.
+        let _already = at_once(self.conn.script("rollback"));
+        if at_once(self.conn.script("select 1")).is_ok() {
+            return;
+        }
+        match self.file.connect() {
+            Ok(conn) => self.conn = Conn::Lite(conn),
+            Err(error) => {
+                tracing::error!(%error, "the writer's connection is lost; the next write tries again");
+            }
+        }
     }
 }
 
@@ -192,9 +217,9 @@ fn take_waiting(
     first: Box<dyn Waiting>,
     queue: &mut mpsc::Receiver<Box<dyn Waiting>>,
     held: &mut Option<Box<dyn Waiting>>,
-) -> Group {
+) -> Vec<Box<dyn Waiting>> {
     let mut bytes = first.bytes();
-    let mut group = vec![(first, None)];
+    let mut group = vec![first];
     while group.len() < GROUP_MAX
         && let Ok(next) = queue.try_recv()
     {
@@ -203,48 +228,7 @@ fn take_waiting(
             *held = Some(next);
             break;
         }
-        group.push((next, None));
+        group.push(next);
     }
     group
-}
-
-/// Runs a group in one transaction. An error here is one of the transaction, and so of all of them.
-async fn commit(connected: &mut Connected, group: &mut Group) -> Result<(), StoreError> {
-    let conn = &mut connected.conn;
-    conn.execute("begin immediate", args![]).await?;
-    if let [(write, fault)] = group.as_mut_slice() {
-        if let Err(error) = write.run(conn).await {
-            *fault = Some(error.clone());
-            return Err(error);
-        }
-    } else {
-        for (write, fault) in group.iter_mut() {
-            conn.execute("savepoint one", args![]).await?;
-            if let Err(error) = write.run(conn).await {
-                // Fails when the error has undone the whole transaction, as a full disk does; then all are answered
-                // with it.
-                let undone = conn.execute("rollback to one", args![]).await;
-                undone.map_err(|_| error.clone())?;
-                *fault = Some(error);
-            }
-            conn.execute("release one", args![]).await?;
-        }
-    }
-    connected.kill.before_commit();
-    connected.conn.execute("commit", args![]).await?;
-    connected.kill.after_commit();
-    Ok(())
-}
-
-/// Leaves the connection outside any transaction, with a new one if need be.
-async fn recover(connected: &mut Connected) {
-    // Fails where SQLite has rolled back by itself.
-    let _already = connected.conn.execute("rollback", args![]).await;
-    if connected.conn.execute("select 1", args![]).await.is_ok() {
-        return;
-    }
-    match connected.options.connect().await {
-        Ok(conn) => connected.conn = Conn::Lite(conn),
-        Err(error) => tracing::error!(%error, "the writer's connection is lost; the next write tries again"),
-    }
 }

@@ -10,13 +10,14 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use domain::id::SourceId;
 use domain::page::Record;
 use domain::table::{Cell, Kind, Table, Upkeep};
 use jiff::Timestamp;
 
 use crate::db::{Conn, Native};
-use crate::error::{StoreError, broken};
+use crate::error::StoreError;
 use crate::vault::hex;
 pub(crate) use create::{create, instant};
 
@@ -31,7 +32,7 @@ pub(crate) struct Layouts(HashMap<&'static str, Layout>);
 #[derive(Debug)]
 pub(crate) struct Layout {
     table: &'static Table,
-    sqlite: sqlite::Statements,
+    sqlite: Arc<str>,
     postgres: Arc<str>,
 }
 
@@ -43,7 +44,7 @@ impl Layouts {
                 .map(|table| {
                     let layout = Layout {
                         table,
-                        sqlite: sqlite::Statements::new(table),
+                        sqlite: sqlite::statement(table).into(),
                         postgres: postgres::statement(table).into(),
                     };
                     (table.name, layout)
@@ -82,7 +83,7 @@ pub(crate) fn prepare(
             .ok_or_else(|| StoreError::Conflict(format!("no spec declares the table {table}")))?;
         check(layout.table, &records)?;
         match &mut prepared {
-            Prepared::Lite(filled) => filled.extend(sqlite::fill(layout, source, records, observed_at)?),
+            Prepared::Lite(filled) => filled.push(sqlite::fill(layout, source, records, observed_at)),
             Prepared::Pg(filled) => filled.push(postgres::fill(layout, source, records, observed_at)),
         }
     }
@@ -95,7 +96,7 @@ pub(crate) async fn land(conn: &mut Conn, prepared: &Prepared) -> Result<u64, St
     match (conn.native(), prepared) {
         (Native::Lite(conn), Prepared::Lite(all)) => {
             for filled in all {
-                written += sqlite::land(conn, filled).await?;
+                written += sqlite::land(conn, filled)?;
             }
         }
         (Native::Pg(conn), Prepared::Pg(all)) => {
@@ -189,22 +190,17 @@ fn is_of(cell: &Cell, kind: Kind) -> bool {
     }
 }
 
-fn hash(raw: &[u8]) -> Vec<u8> {
-    blake3::hash(raw).as_bytes().iter().take(HASH_BYTES).copied().collect()
+fn hash(raw: &[u8]) -> [u8; HASH_BYTES] {
+    let mut hash = [0; HASH_BYTES];
+    hash.iter_mut().zip(blake3::hash(raw).as_bytes()).for_each(|(to, from)| *to = *from);
+    hash
 }
 
 /// Returns a raw body as it is stored: as it is, or, where it is no text that both databases keep, as a JSON object
 /// that holds its bytes in hex.
-fn raw_text(raw: &[u8]) -> String {
-    match std::str::from_utf8(raw) {
-        Ok(text) if !text.contains('\0') => text.to_owned(),
-        _ => {
-            format!("{{\"$hex\":\"{}\"}}", hex(raw))
-        }
+fn raw_text(raw: Bytes) -> Bytes {
+    match std::str::from_utf8(&raw) {
+        Ok(text) if !text.contains('\0') => raw,
+        _ => format!("{{\"$hex\":\"{}\"}}", hex(&raw)).into(),
     }
-}
-
-/// Wraps an argument that could not be encoded.
-fn unencodable(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
-    broken(sqlx::Error::Encode(error))
 }

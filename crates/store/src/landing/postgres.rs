@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use domain::id::SourceId;
 use domain::page::Record;
 use domain::table::{Cell, Kind, Table, Upkeep};
@@ -11,9 +12,9 @@ use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::create::instant;
-use super::{Layout, hash, raw_text};
+use super::{HASH_BYTES, Layout, hash, raw_text};
 use crate::dialect::{json_without_nul, without_nul};
-use crate::error::StoreError;
+use crate::error::{StoreError, broken};
 
 pub(super) fn statement(table: &Table) -> String {
     let tracked = table.upkeep == Upkeep::Tracked;
@@ -79,7 +80,8 @@ enum Array {
     Integer(Vec<Option<i64>>),
     Real(Vec<Option<f64>>),
     Bool(Vec<Option<bool>>),
-    Bytes(Vec<Vec<u8>>),
+    Body(Vec<Bytes>),
+    Hash(Vec<[u8; HASH_BYTES]>),
 }
 
 impl Array {
@@ -104,7 +106,7 @@ impl Array {
             Self::Integer(all) => all.push(if let Cell::Integer(it) = cell { Some(it) } else { None }),
             Self::Real(all) => all.push(if let Cell::Real(it) = cell { Some(it) } else { None }),
             Self::Bool(all) => all.push(if let Cell::Bool(it) = cell { Some(it) } else { None }),
-            Self::Bytes(_) => {}
+            Self::Body(_) | Self::Hash(_) => {}
         }
     }
 }
@@ -123,12 +125,12 @@ pub(super) fn fill(
             column.push(cell);
         }
         if let Some(raw) = record.raw {
-            bodies.push(Some(raw_text(&raw)));
             hashes.push(hash(&raw));
+            bodies.push(raw_text(raw));
         }
     }
     if layout.table.upkeep == Upkeep::Tracked {
-        columns.extend([Array::Text(bodies), Array::Bytes(hashes)]);
+        columns.extend([Array::Body(bodies), Array::Hash(hashes)]);
     }
     Filled { sql: Arc::clone(&layout.postgres), source, observed_at: instant(observed_at), columns }
 }
@@ -143,7 +145,11 @@ pub(super) async fn land(conn: &mut PgConnection, filled: &Filled) -> Result<u64
             Array::Integer(all) => query.bind(all),
             Array::Real(all) => query.bind(all),
             Array::Bool(all) => query.bind(all),
-            Array::Bytes(all) => query.bind(all),
+            Array::Hash(all) => query.bind(all),
+            Array::Body(all) => {
+                let texts: Result<Vec<&str>, _> = all.iter().map(|it| std::str::from_utf8(it)).collect();
+                query.bind(texts.map_err(broken)?)
+            }
         };
     }
     Ok(query.execute(conn).await?.rows_affected())

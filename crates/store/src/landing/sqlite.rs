@@ -1,62 +1,55 @@
-//! Landing in SQLite: statements of many rows, in few fixed sizes, so that each is prepared once.
+//! Landing in SQLite: one prepared statement per table, run once per row with arguments that are only lent to it.
 //!
-//! Never one statement per row: each costs two hand-offs to the database's thread.
+//! Never a statement of many rows: one that may fail half-way keeps a copy of every page that it is about to change.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use domain::id::SourceId;
 use domain::page::Record;
 use domain::table::{Cell, Table, Upkeep};
 use jiff::Timestamp;
-use sqlx::{Arguments as _, AssertSqlSafe, SqliteConnection};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Statement};
 
 use super::create::instant;
-use super::{Layout, hash, raw_text, unencodable};
-use crate::db::LiteArguments;
+use super::{HASH_BYTES, Layout, hash, raw_text};
 use crate::dialect::{json_without_nul, without_nul};
 use crate::error::StoreError;
 
-/// Rows per statement, largest first: four full pages of most providers, one, and parts of one. 400 rows of the widest
-/// table take some 6,000 of the 32,766 arguments that SQLite allows.
-const SIZES: [usize; 5] = [400, 100, 25, 5, 1];
+/// The first argument of a row's own; before it come the source, and when the page was asked for.
+const FIRST: usize = 3;
 
-/// A statement is taken when one in so many of its rows is no repetition.
-const PADDING_MAX: usize = 4;
-
-#[derive(Debug)]
-pub(super) struct Statements(Vec<(usize, Arc<str>)>);
-
-impl Statements {
-    pub(super) fn new(table: &Table) -> Self {
-        Self(SIZES.iter().map(|&rows| (rows, statement(table, rows).into())).collect())
-    }
-}
-
-fn statement(table: &Table, rows: usize) -> String {
+pub(super) fn statement(table: &Table) -> String {
     let tracked = table.upkeep == Upkeep::Tracked;
     let names: Vec<&str> = table.columns.iter().map(|it| it.name).collect();
-    let per_row = names.len() + if tracked { 2 } else { 0 };
-    let upkeep =
-        if tracked { ", raw, landing_hash, observed_at, first_seen, changed_at, deleted_at" } else { "" };
-    // A statement that may undo itself half-way copies every page that it is about to change. One that fails is undone
-    // with the whole commit, so the other way to fail is as good, where SQLite allows it: not with an update.
-    let insert = if tracked { "insert" } else { "insert or fail" };
-    let mut sql = format!("{insert} into {} (source_id, {}{upkeep}) values ", table.name, names.join(", "));
-    // Rows have arguments without names, which the driver binds in order; a name costs a search through all of them.
-    // What all rows share comes after them, and is named by its place: the source, and when the page was asked for.
-    let (source, at) = (rows * per_row + 1, rows * per_row + 2);
-    let values = vec!["?"; per_row].join(", ");
-    let seen = if tracked { format!(", ${at}, ${at}, ${at}, null") } else { String::new() };
-    let row = format!("(${source}, {values}{seen})");
-    sql += &vec![row.as_str(); rows].join(", ");
-    sql + &super::create::on_conflict(table)
+    let own = names.len() + if tracked { 2 } else { 0 };
+    let values: Vec<String> = (FIRST..FIRST + own).map(|it| format!("?{it}")).collect();
+    let upkeep = ", raw, landing_hash, observed_at, first_seen, changed_at, deleted_at";
+    let (upkeep, seen) = if tracked { (upkeep, ", ?2, ?2, ?2, null") } else { ("", "") };
+    format!(
+        "insert into {} (source_id, {}{upkeep}) values (?1, {}{seen}){}",
+        table.name,
+        names.join(", "),
+        values.join(", "),
+        super::create::on_conflict(table),
+    )
 }
 
-/// A statement with its arguments.
+/// A statement with the rows that it lands.
 #[derive(Debug)]
 pub(crate) struct Filled {
     sql: Arc<str>,
-    arguments: LiteArguments,
+    source: SourceId,
+    observed_at: String,
+    rows: Vec<Row>,
+}
+
+/// A row as SQLite takes it: times are texts.
+#[derive(Debug)]
+struct Row {
+    cells: Vec<Cell>,
+    raw: Option<(Bytes, [u8; HASH_BYTES])>,
 }
 
 pub(super) fn fill(
@@ -64,57 +57,64 @@ pub(super) fn fill(
     source: SourceId,
     records: Vec<Record>,
     observed_at: Timestamp,
-) -> Result<Vec<Filled>, StoreError> {
-    let observed_at = instant(observed_at);
-    let mut rest = records.into_iter();
-    let mut all = Vec::new();
-    for (rows, sql) in &layout.sqlite.0 {
-        // Saying a record again changes nothing, and costs less than one statement more.
-        while rest.len() >= rows.div_ceil(PADDING_MAX) && rest.len() > 0 {
-            let again = rest.as_slice().last().filter(|_| rest.len() < *rows).cloned();
-            let now = rest.by_ref().chain(again.into_iter().cycle()).take(*rows);
-            let arguments = arguments(source, &observed_at, now, *rows).map_err(unencodable)?;
-            all.push(Filled { sql: Arc::clone(sql), arguments });
-        }
+) -> Filled {
+    let row = |record: Record| Row {
+        cells: record.cells.into_iter().map(plain).collect(),
+        raw: record.raw.map(|raw| {
+            let hash = hash(&raw);
+            (raw_text(raw), hash)
+        }),
+    };
+    Filled {
+        sql: Arc::clone(&layout.sqlite),
+        source,
+        observed_at: instant(observed_at),
+        rows: records.into_iter().map(row).collect(),
     }
-    Ok(all)
 }
 
-pub(super) async fn land(conn: &mut SqliteConnection, filled: &Filled) -> Result<u64, StoreError> {
-    let query = sqlx::query_with(AssertSqlSafe(Arc::clone(&filled.sql)), filled.arguments.clone());
-    Ok(query.execute(conn).await?.rows_affected())
+fn plain(cell: Cell) -> Cell {
+    match cell {
+        Cell::Text(text) => Cell::Text(without_nul(text)),
+        Cell::Json(text) => Cell::Text(json_without_nul(text)),
+        Cell::Timestamp(at) => Cell::Text(instant(at)),
+        other => other,
+    }
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-fn arguments(
-    source: SourceId,
-    observed_at: &str,
-    records: impl Iterator<Item = Record>,
-    rows: usize,
-) -> Result<LiteArguments, BoxError> {
-    let mut arguments = LiteArguments::default();
-    for record in records {
-        if arguments.len() == 0 {
-            arguments.reserve(2 + rows * (record.cells.len() + 2), 0);
-        }
-        for cell in record.cells {
-            match cell {
-                Cell::Null => arguments.add(None::<i64>),
-                Cell::Text(text) => arguments.add(without_nul(text)),
-                Cell::Json(text) => arguments.add(json_without_nul(text)),
-                Cell::Integer(number) => arguments.add(number),
-                Cell::Real(value) => arguments.add(value),
-                Cell::Bool(value) => arguments.add(value),
-                Cell::Timestamp(at) => arguments.add(instant(at)),
-            }?;
-        }
-        if let Some(raw) = record.raw {
-            arguments.add(raw_text(&raw))?;
-            arguments.add(hash(&raw))?;
-        }
+pub(super) fn land(conn: &Connection, filled: &Filled) -> Result<u64, StoreError> {
+    let mut statement = conn.prepare_cached(&filled.sql)?;
+    statement.raw_bind_parameter(1, filled.source.0)?;
+    // A table without upkeep does not ask when its rows were seen.
+    if statement.parameter_count() >= 2 {
+        statement.raw_bind_parameter(2, &filled.observed_at)?;
     }
-    arguments.add(source.0)?;
-    arguments.add(observed_at)?;
-    Ok(arguments)
+    let mut written = 0;
+    for row in &filled.rows {
+        bind(&mut statement, row)?;
+        written += statement.raw_execute()? as u64;
+    }
+    Ok(written)
+}
+
+fn bind(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result<()> {
+    let mut places = FIRST..;
+    let mut lend = |value: ValueRef<'_>| match places.next() {
+        Some(place) => statement.raw_bind_parameter(place, ToSqlOutput::Borrowed(value)),
+        None => Ok(()),
+    };
+    for cell in &row.cells {
+        lend(match cell {
+            Cell::Text(text) | Cell::Json(text) => ValueRef::Text(text.as_bytes()),
+            Cell::Integer(number) => ValueRef::Integer(*number),
+            Cell::Real(value) => ValueRef::Real(*value),
+            Cell::Bool(value) => ValueRef::Integer((*value).into()),
+            Cell::Null | Cell::Timestamp(_) => ValueRef::Null,
+        })?;
+    }
+    if let Some((raw, hash)) = &row.raw {
+        lend(ValueRef::Text(raw))?;
+        lend(ValueRef::Blob(hash))?;
+    }
+    Ok(())
 }

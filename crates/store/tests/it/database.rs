@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
+use sqlx::{AssertSqlSafe, Connection, Row};
 
 /// Makes two tests of each function that takes a [`Database`]: one per database.
 macro_rules! for_each_database {
@@ -73,9 +73,10 @@ impl Database {
     /// Reads the first column of a statement past the store; it must be text.
     pub(crate) async fn lines(&self, sql: &str) -> Vec<String> {
         if self.is_sqlite() {
-            let mut conn = sqlite(&self.url).await;
-            let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut conn).await.unwrap();
-            rows.iter().map(|row| row.get::<Option<String>, _>(0).unwrap_or_default()).collect()
+            let conn = sqlite(&self.url);
+            let mut statement = conn.prepare(sql).unwrap();
+            let rows = statement.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
+            rows.map(|it| it.unwrap().unwrap_or_default()).collect()
         } else {
             let mut conn = sqlx::PgConnection::connect(&self.url).await.unwrap();
             let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut conn).await.unwrap();
@@ -124,17 +125,17 @@ fn fresh_name() -> String {
     format!("syncline_test_{}_{nth}_{began}", std::process::id())
 }
 
-async fn sqlite(url: &str) -> sqlx::SqliteConnection {
-    let options: sqlx::sqlite::SqliteConnectOptions = url.parse().unwrap();
-    options.busy_timeout(std::time::Duration::from_secs(30)).connect().await.unwrap()
+fn sqlite(url: &str) -> rusqlite::Connection {
+    let conn = rusqlite::Connection::open(url.trim_start_matches("sqlite://")).unwrap();
+    conn.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
+    conn
 }
 
 async fn execute(url: &str, sql: &str) {
-    let sql = AssertSqlSafe(sql.to_owned());
     if url.starts_with("sqlite:") {
-        sqlx::raw_sql(sql).execute(&mut sqlite(url).await).await.unwrap();
+        sqlite(url).execute_batch(sql).unwrap();
     } else {
         let mut conn = sqlx::PgConnection::connect(url).await.unwrap();
-        sqlx::raw_sql(sql).execute(&mut conn).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.unwrap();
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use tokio::sync::Mutex;
 use url::Url;
 
@@ -153,16 +153,15 @@ impl Database {
 
     /// Reads the first column of a statement; it must be text.
     pub(crate) async fn lines(&self, sql: &str) -> Vec<String> {
-        let sql = AssertSqlSafe(sql.to_owned());
         if self.is_sqlite() {
-            let mut conn = sqlite(&self.url).await.unwrap();
-            let rows = sqlx::query(sql).fetch_all(&mut conn).await.unwrap();
-            conn.close().await.unwrap();
-            rows.iter().map(|row| row.get::<Option<String>, _>(0).unwrap_or_default()).collect()
+            let conn = sqlite(&self.url).unwrap();
+            let mut statement = conn.prepare(sql).unwrap();
+            let rows = statement.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
+            rows.map(|it| it.unwrap().unwrap_or_default()).collect()
         } else {
             let mut held = self.held.lock().await;
             let conn = self.connected(&mut held).await;
-            let rows = sqlx::query(sql).fetch_all(conn).await.unwrap();
+            let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(conn).await.unwrap();
             rows.iter().map(|row| row.get::<Option<String>, _>(0).unwrap_or_default()).collect()
         }
     }
@@ -211,20 +210,17 @@ fn fresh_name() -> String {
     format!("syncline_story_{}_{nth}_{began}", std::process::id())
 }
 
-async fn sqlite(url: &str) -> Result<sqlx::SqliteConnection, sqlx::Error> {
-    let options: sqlx::sqlite::SqliteConnectOptions = url.parse()?;
-    options.busy_timeout(Duration::from_secs(30)).connect().await
+fn sqlite(url: &str) -> rusqlite::Result<rusqlite::Connection> {
+    let conn = rusqlite::Connection::open(url.trim_start_matches("sqlite://"))?;
+    conn.busy_timeout(Duration::from_secs(30))?;
+    Ok(conn)
 }
 
-async fn execute(url: &str, sql: &str) -> Result<(), sqlx::Error> {
-    let sql = AssertSqlSafe(sql.to_owned());
+async fn execute(url: &str, sql: &str) -> anyhow::Result<()> {
     if url.starts_with("sqlite:") {
-        let mut conn = sqlite(url).await?;
-        sqlx::raw_sql(sql).execute(&mut conn).await?;
-        conn.close().await
-    } else {
-        let mut conn = PgConnection::connect(url).await?;
-        sqlx::raw_sql(sql).execute(&mut conn).await?;
-        conn.close().await
+        return Ok(sqlite(url)?.execute_batch(sql)?);
     }
+    let mut conn = PgConnection::connect(url).await?;
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await?;
+    Ok(conn.close().await?)
 }
