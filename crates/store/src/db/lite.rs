@@ -99,14 +99,14 @@ pub(crate) fn at_once<T>(future: impl Future<Output = Result<T, StoreError>>) ->
 /// The connections that read.
 pub(crate) struct Readers {
     file: File,
-    free: Semaphore,
+    free: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connection>>>,
 }
 
 impl Readers {
     /// Returns none yet: each is made when it is needed.
     pub(crate) fn new(file: File) -> Self {
-        Self { file, free: Semaphore::new(READERS_MAX as usize), idle: Arc::default() }
+        Self { file, free: Arc::new(Semaphore::new(READERS_MAX as usize)), idle: Arc::default() }
     }
 
     /// Runs `read` on one of them, on a thread that may block.
@@ -115,7 +115,7 @@ impl Readers {
         I: Send + Sync + 'static,
         T: Send + 'static,
     {
-        let _free = self.free.acquire().await.map_err(|_| StoreError::closed())?;
+        let free = Arc::clone(&self.free).acquire_owned().await.map_err(|_| StoreError::closed())?;
         let (file, idle) = (self.file.clone(), Arc::clone(&self.idle));
         let reading = tokio::task::spawn_blocking(move || {
             let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -124,6 +124,8 @@ impl Readers {
             if let Conn::Lite(conn) = conn {
                 idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
             }
+            // Not before, also when nobody waits for the answer any more.
+            drop(free);
             answer
         });
         reading.await.map_err(broken)?
