@@ -54,6 +54,8 @@ pub struct Options {
     pub limits: Limits,
     /// What its Jira is like.
     pub jira: JiraOptions,
+    /// How many things people do a second, at both providers together; 0 is nobody at work, and 50 the most.
+    pub activity_per_s: f64,
 }
 
 /// What the fake Jira is like.
@@ -90,6 +92,7 @@ impl Default for Options {
             faults: Faults::default(),
             limits: Limits::default(),
             jira: JiraOptions::default(),
+            activity_per_s: 0.0,
         }
     }
 }
@@ -109,7 +112,7 @@ impl fmt::Debug for Sim {
 
 /// Builds the world, listens, and serves in the background.
 pub async fn start(options: Options) -> Result<Sim, Error> {
-    let Options { listen, world, latency, faults, limits, jira } = options;
+    let Options { listen, world, latency, faults, limits, jira, activity_per_s } = options;
     let unusual = faults.clone();
     let JiraOptions { size, time_zone, cards, logins } = jira;
     let built = tokio::task::spawn_blocking(move || {
@@ -117,7 +120,7 @@ pub async fn start(options: Options) -> Result<Sim, Error> {
         // A real git history has no seed; the site beside it is then the usual one.
         let seed = if let WorldSource::Seeded { seed, .. } = &world { *seed } else { 1 };
         let site = Site::build(seed, size, time_zone, Arc::new(Clock::default()));
-        let world = World::build(&world, site)?;
+        let world = World::build(&world, site, seed)?;
         arrange(&world, &unusual)?;
         Ok(world)
     });
@@ -128,6 +131,9 @@ pub async fn start(options: Options) -> Result<Sim, Error> {
     let service = Arc::new(Service::new(world, limits, faults, latency, Jira { cards, logins }));
     let mut tasks = JoinSet::new();
     tasks.spawn(server::accept(listener, Arc::clone(&service)));
+    if activity_per_s > 0.0 {
+        tasks.spawn(server::keep_busy(Arc::clone(&service), activity_per_s));
+    }
     Ok(Sim { address, service, tasks })
 }
 

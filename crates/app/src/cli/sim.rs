@@ -16,6 +16,7 @@ const EXAMPLES: &str = "Examples:
   syncline sim --git .                             this repository's commits, followed live
   syncline sim --repos 20 --commits 5000           a made-up world: acme/repo-1 to acme/repo-20
   syncline sim --projects 8 --issues 2000          a larger Jira; it is there as Cloud and as Data Center
+  syncline sim --activity 0.5                      people at work: something new every other second
   syncline sim --latency-ms 50 --faults 5xx=0.05,cut=0.02,seed=7
   syncline sim --limits primary=60,window=120      a small budget, to see a sync wait
 
@@ -40,6 +41,9 @@ pub(crate) struct SimArgs {
     world: WorldArgs,
     #[command(flatten)]
     site: SiteArgs,
+    /// How many things people do a second by themselves, at both providers; 0 is nobody at work, 50 the most
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = rate)]
+    activity: f64,
     /// How long every answer takes at least
     #[arg(long, value_name = "N", default_value_t = 0)]
     latency_ms: u64,
@@ -123,6 +127,7 @@ pub(crate) async fn run(args: SimArgs, app: &App) -> anyhow::Result<Exit> {
             .parse()
             .map_err(|it: sim::SpecError| Failure::usage(format!("--limits: {it}")))?,
         jira: args.site.options(),
+        activity_per_s: args.activity,
     };
     // Listened for before anything is printed: whoever reads the line may end us at once.
     let stop = Stop::listen(&app.out, "")?;
@@ -146,6 +151,15 @@ pub(crate) async fn run(args: SimArgs, app: &App) -> anyhow::Result<Exit> {
         count(report.violations.len())
     )));
     Ok(Exit::Done)
+}
+
+/// More a second would measure the simulator and not what reads it.
+const ACTIVITY_PER_S_MAX: f64 = 50.0;
+
+/// Reads how many things are done a second.
+fn rate(text: &str) -> Result<f64, String> {
+    let found = text.parse().ok().filter(|it| (0.0..=ACTIVITY_PER_S_MAX).contains(it));
+    found.ok_or_else(|| format!("a number from 0 to {ACTIVITY_PER_S_MAX} is allowed"))
 }
 
 /// Starts a simulator; what can be wrong is what was asked for.

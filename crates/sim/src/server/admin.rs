@@ -24,11 +24,14 @@ const CONTROL_BYTES_MAX: usize = 64 << 10;
 /// What is here, for whoever looks.
 const HELP: &str = "GET /github/…, GET /__sim/report, POST /__sim/reset, GET /__sim/truth[?repository=OWNER/NAME], \
                     POST /__sim/github/repos/OWNER/NAME, GET /jira/cloud/…, GET /jira/dc/…, GET /__sim/jira/truth, \
-                    POST /__sim/jira, POST /__sim/clock";
+                    POST /__sim/jira, POST /__sim/clock, POST /__sim/work";
 /// Where the Jira site is changed, and the clock is set.
 const JIRA: &str = "/__sim/jira";
 const CLOCK: &str = "/__sim/clock";
-const CHANGED: [&str; 2] = [JIRA, CLOCK];
+const WORK: &str = "/__sim/work";
+const CHANGED: [&str; 3] = [JIRA, CLOCK, WORK];
+/// So many things are done at one request at most.
+const THINGS_MAX: u32 = 10_000;
 /// What a change to the Jira site may be.
 const SITE_CONTROLS: &str = "edit, comment, move, change_project, create, delete, hide, create_sprint, start_sprint, \
     close_sprint, delete_sprint, project_access, board_access, time_zone and lag_ms are allowed; docs/sim.md shows each";
@@ -62,6 +65,7 @@ impl Service {
                 let change = move || match path.as_str() {
                     JIRA => change_site(&self.world, &body),
                     CLOCK => set_clock(&self.world, &body),
+                    WORK => work(&self.world, &body),
                     _ => change(&self.world, &decode(path.trim_start_matches("/__sim/github/repos/")), &body),
                 };
                 blocking(change).await
@@ -124,6 +128,24 @@ fn set_clock(world: &World, body: &[u8]) -> Response<Sending> {
         Err(error) => {
             refuse(StatusCode::BAD_REQUEST, format!("{error}; {{\"at_ms\":NUMBER}} or null is allowed"))
         }
+    }
+}
+
+/// Lets people do so many things.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Work {
+    things: u32,
+}
+
+fn work(world: &World, body: &[u8]) -> Response<Sending> {
+    match serde_json::from_slice::<Work>(body) {
+        Ok(Work { things }) if things <= THINGS_MAX => {
+            world.work(things);
+            reply(StatusCode::OK, &json!({ "done": world.things_done() }))
+        }
+        Ok(_) => refuse(StatusCode::BAD_REQUEST, format!("{THINGS_MAX} things at once are allowed")),
+        Err(error) => refuse(StatusCode::BAD_REQUEST, format!("{error}; {{\"things\":NUMBER}} is allowed")),
     }
 }
 

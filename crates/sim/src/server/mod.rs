@@ -23,6 +23,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use self::body::Sending;
 use self::encode::Cache;
@@ -79,6 +80,26 @@ impl Service {
             self.provide_jira(Deployment::DataCenter, request).await
         } else {
             self.administer(request).await
+        }
+    }
+}
+
+/// More a second would measure the simulator and not its client.
+const ACTIVITY_PER_S_MAX: f64 = 50.0;
+/// A simulator that is left alone for days must not grow for ever: a day at ten a second.
+const ACTIVITY_MAX: u64 = 864_000;
+
+/// Lets people work until it is dropped.
+pub(crate) async fn keep_busy(service: Arc<Service>, per_s: f64) {
+    let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / per_s.min(ACTIVITY_PER_S_MAX)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while service.world.things_done() < ACTIVITY_MAX {
+        ticks.tick().await;
+        let busy = Arc::clone(&service);
+        // A change looks through a whole world, which must not hold up the answers.
+        if let Err(error) = tokio::task::spawn_blocking(move || busy.world.work(1)).await {
+            tracing::error!(%error, "nobody works any more");
+            return;
         }
     }
 }

@@ -59,6 +59,19 @@ pub enum Control {
     },
 }
 
+/// When new commits are dated, in seconds.
+#[derive(Clone, Copy)]
+pub(super) struct Dates {
+    pub(super) first: i64,
+    pub(super) step: i64,
+}
+
+impl Dates {
+    fn after(latest: i64) -> Self {
+        Self { first: latest + PUSH_STEP_S, step: PUSH_STEP_S }
+    }
+}
+
 const fn one() -> usize {
     1
 }
@@ -123,10 +136,24 @@ impl World {
         commits: usize,
         days_old: u32,
     ) -> Result<String, Error> {
+        self.push_at(repository, branch, commits, |latest| Dates {
+            first: latest + PUSH_STEP_S - i64::from(days_old) * 86_400,
+            step: PUSH_STEP_S,
+        })
+    }
+
+    /// Pushes commits with dates that follow from the latest one.
+    pub(super) fn push_at(
+        &self,
+        repository: &str,
+        branch: &str,
+        commits: usize,
+        dates: impl FnOnce(i64) -> Dates,
+    ) -> Result<String, Error> {
         self.edit(repository, |graph| {
             let head = head(graph, repository, branch)?;
-            let first = graph.latest_date() + PUSH_STEP_S - i64::from(days_old) * 86_400;
-            Ok((branch.to_owned(), grow(graph, Some(head), commits, first)))
+            let dates = dates(graph.latest_date());
+            Ok((branch.to_owned(), grow(graph, Some(head), commits, dates)))
         })
     }
 
@@ -145,21 +172,42 @@ impl World {
 
     /// Merges a branch into another and returns the merge commit.
     pub fn merge(&self, repository: &str, branch: &str, into: &str) -> Result<String, Error> {
+        self.merge_at(repository, branch, into, Dates::after)
+    }
+
+    /// Merges a branch into another with a date that follows from the latest one.
+    pub(super) fn merge_at(
+        &self,
+        repository: &str,
+        branch: &str,
+        into: &str,
+        dates: impl FnOnce(i64) -> Dates,
+    ) -> Result<String, Error> {
         self.edit(repository, |graph| {
             let parents = [head(graph, repository, into)?, head(graph, repository, branch)?];
-            let date = graph.latest_date() + PUSH_STEP_S;
+            let date = dates(graph.latest_date()).first;
             Ok((into.to_owned(), graph.append(&parents, date)))
         })
     }
 
     /// Replaces up to three of a branch's last commits with three others and returns the new head.
     pub fn force_push(&self, repository: &str, branch: &str) -> Result<String, Error> {
+        self.force_push_at(repository, branch, Dates::after)
+    }
+
+    /// Replaces commits with others whose dates follow from the latest one.
+    pub(super) fn force_push_at(
+        &self,
+        repository: &str,
+        branch: &str,
+        dates: impl FnOnce(i64) -> Dates,
+    ) -> Result<String, Error> {
         self.edit(repository, |graph| {
             let head = head(graph, repository, branch)?;
             let kept =
                 std::iter::successors(Some(head), |at| graph.parents(*at).next()).nth(FORCE_PUSH_COMMITS);
-            let first = graph.latest_date() + PUSH_STEP_S;
-            Ok((branch.to_owned(), grow(graph, kept, FORCE_PUSH_COMMITS, first)))
+            let dates = dates(graph.latest_date());
+            Ok((branch.to_owned(), grow(graph, kept, FORCE_PUSH_COMMITS, dates)))
         })
     }
 
@@ -198,11 +246,11 @@ fn head(graph: &Graph, repository: &str, branch: &str) -> Result<u32, Error> {
 }
 
 /// Appends a line of commits and returns the last.
-fn grow(graph: &mut Graph, from: Option<u32>, commits: usize, first_date: i64) -> u32 {
-    let (mut tip, mut date) = (from, first_date);
+fn grow(graph: &mut Graph, from: Option<u32>, commits: usize, dates: Dates) -> u32 {
+    let (mut tip, mut date) = (from, dates.first);
     for _ in 0..commits.max(1) {
         tip = Some(graph.append(tip.as_slice(), date));
-        date += PUSH_STEP_S;
+        date += dates.step;
     }
     tip.unwrap_or_default()
 }

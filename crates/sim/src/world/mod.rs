@@ -1,6 +1,7 @@
 //! What the fake providers show: repositories with real or seeded history, and a Jira site.
 //! Must never know about HTTP.
 
+mod activity;
 mod control;
 mod follow;
 mod git;
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
+use self::activity::Rhythm;
 pub use self::control::Control;
 pub(crate) use self::graph::Graph;
 pub(crate) use self::history::History;
@@ -56,11 +58,12 @@ pub struct World {
     /// Every name that leads to a repository, in lower case; old names stay.
     names: RwLock<HashMap<String, Arc<Repository>>>,
     site: Site,
+    work: Rhythm,
 }
 
 impl World {
     /// Builds the world. Blocks: it may read a whole git history.
-    pub(crate) fn build(source: &WorldSource, site: Site) -> Result<Self, Error> {
+    pub(crate) fn build(source: &WorldSource, site: Site, seed: u64) -> Result<Self, Error> {
         let repositories = match source {
             WorldSource::Git(path) => vec![Repository::git(FIRST_ID, Path::new(path))?],
             WorldSource::Seeded { seed, repos, commits } => {
@@ -75,7 +78,7 @@ impl World {
         let name = |repository: &Arc<Repository>| repository.identity().full_name().to_lowercase();
         let names =
             repositories.iter().map(|repository| (name(repository), Arc::clone(repository))).collect();
-        Ok(Self { repositories, names: RwLock::new(names), site })
+        Ok(Self { repositories, names: RwLock::new(names), site, work: Rhythm::new(seed) })
     }
 
     /// Returns the Jira site.

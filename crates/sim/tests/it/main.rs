@@ -2,6 +2,8 @@
 //! Must never look inside; a real git repository or the world's own truth is what answers are compared with.
 
 #[cfg(test)]
+mod activity;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod control;

@@ -73,6 +73,8 @@ async fn the_simulator_says_what_it_cannot_do() {
         ("sim --git nowhere", "nowhere"),
         ("sim --git . --seed 3", "cannot be used with"),
         ("sim --listen nonsense", "nonsense"),
+        ("sim --activity 51", "a number from 0 to 50 is allowed"),
+        ("sim --projects 0", "1..=1000"),
     ];
     for (line, expected) in cases {
         let said = sandbox.ends(2, line).await;

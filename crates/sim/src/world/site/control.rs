@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::issue::{IssueKind, Status};
-use super::{Access, Site, State};
+use super::{Access, ME, Site, State};
 use crate::error::Error;
 
 /// One change, as a shell script writes it. Issues are named by key or number.
@@ -134,8 +134,16 @@ pub struct Edit {
 impl Site {
     /// Makes one change, and returns the number of the issue or sprint that it made or changed.
     pub fn apply(&self, control: &SiteControl) -> Result<Option<u64>, Error> {
+        self.apply_as(ME, control)
+    }
+
+    /// Makes one change in somebody's name.
+    pub(crate) fn apply_as(&self, who: usize, control: &SiteControl) -> Result<Option<u64>, Error> {
         let now_ms = self.clock.now_ms();
-        self.edit(|state| state.apply(control, now_ms))
+        self.edit(|state| {
+            state.actor = who;
+            state.apply(control, now_ms)
+        })
     }
 }
 

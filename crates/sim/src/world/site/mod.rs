@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use self::control::{Edit, SiteControl};
 pub(crate) use self::issue::{Change, Comment, Facts, Issue, What};
 pub use self::issue::{IssueKind, Status};
-pub(crate) use self::person::{ME, PEOPLE, Person};
+pub(crate) use self::person::{ME, PEOPLE, Person, somebody};
 pub use self::truth::{BoardTruth, IssueTruth, ProjectTruth, SiteTruth, SprintTruth};
 
 use crate::clock::Clock;
@@ -122,6 +122,8 @@ pub(crate) struct State {
     pub(crate) zone: String,
     /// How long search lags behind.
     pub(crate) lag_ms: i64,
+    /// Who is at work.
+    pub(crate) actor: usize,
     /// The latest numbers that were given to an issue, to a sprint, and to a change or a comment.
     pub(crate) last_issue: u64,
     pub(crate) last_sprint: u64,

@@ -3,7 +3,7 @@
 
 use super::control::Edit;
 use super::issue::{Change, Comment, Facts, Issue, IssueKind, Stale, Status, What};
-use super::person::{ME, PEOPLE};
+use super::person::PEOPLE;
 use super::{BoardKind, Sprint, SprintState, State};
 use crate::error::Error;
 
@@ -45,7 +45,7 @@ impl State {
 
     /// Changes an issue with an entry in its history.
     fn record(&mut self, id: u64, now: i64, quiet: bool, what: What) {
-        let entry = self.entry();
+        let (entry, author) = (self.entry(), self.actor);
         self.touch(id, now, |issue| {
             // Never the same moment twice: what changed again has another `updated`.
             let at_ms = now.max(issue.facts.updated_ms + 1);
@@ -66,7 +66,7 @@ impl State {
                 What::Parent(_, to) => issue.facts.parent = *to,
                 What::Rank(_) => {}
             }
-            issue.changes.push(Change { id: entry, author: ME, at_ms, what });
+            issue.changes.push(Change { id: entry, author, at_ms, what });
         });
     }
 
@@ -114,11 +114,11 @@ impl State {
 
     pub(super) fn comment(&mut self, issue: &str, text: &str, now: i64) -> Result<u64, Error> {
         let id = self.known(issue)?;
-        let entry = self.entry();
+        let (entry, author) = (self.entry(), self.actor);
         self.touch(id, now, |issue| {
             let at_ms = now.max(issue.facts.updated_ms + 1);
             issue.facts.updated_ms = at_ms;
-            issue.comments.push(Comment { id: entry, author: ME, at_ms, text: text.to_owned() });
+            issue.comments.push(Comment { id: entry, author, at_ms, text: text.to_owned() });
         });
         Ok(id)
     }
@@ -170,7 +170,7 @@ impl State {
             kind,
             status: Status::ToDo,
             assignee: None,
-            reporter: ME,
+            reporter: self.actor,
             parent,
             sprints,
             labels: Vec::new(),
