@@ -7,10 +7,11 @@ use domain::connector::Connector;
 #[cfg(test)]
 mod contract;
 pub mod github;
+pub mod jira;
 mod kit;
 
 /// Every connector, one line each.
-pub static ALL: &[&dyn Connector] = &[&github::GitHub];
+pub static ALL: &[&dyn Connector] = &[&github::GitHub, &jira::Jira];
 
 /// Finds the connector of `provider`, the word in [`domain::connector::Spec::provider`].
 #[must_use]

@@ -87,12 +87,16 @@ pub struct Spec {
     pub default_base_url: Option<&'static str>,
     /// The environment variable that a credential is taken from when none is named.
     pub token_env: &'static str,
+    /// Whether nothing can be read without a credential.
+    pub needs_token: bool,
     /// How the credential goes into a request.
     pub auth: Auth,
     /// Headers that every request carries.
     pub headers: &'static [(&'static str, &'static str)],
     /// What can be configured for a source.
     pub settings: &'static [Setting],
+    /// Examples of what a new source is called and what it reads, as typed, each with what it means.
+    pub examples: &'static [(&'static str, &'static str)],
     /// Its stream groups.
     pub groups: &'static [Group],
     /// Every table that its records land in.

@@ -161,3 +161,63 @@ pub static COMMIT_PARENTS: Table = Table {
     upkeep: Upkeep::Immutable,
     indexes: &[],
 };
+
+/// Sprints of Jira, as each board shows them.
+pub static SPRINTS: Table = Table {
+    name: "sprints",
+    comment: "A sprint as a board shows it; one that two boards show stands here once for each.",
+    columns: &[
+        column("board_id", Kind::Integer, "Jira's number of the board."),
+        column("id", Kind::Integer, "Jira's number of the sprint."),
+        column("name", Kind::Text, "What it is called."),
+        column("state", Kind::Text, "Where it stands: future, active or closed."),
+        column("goal", Kind::Text, "What it is for, where somebody said so."),
+        column("start_at", Kind::Timestamp, "When it was started; null before."),
+        column("end_at", Kind::Timestamp, "When it is meant to end."),
+        column("completed_at", Kind::Timestamp, "When it was closed; null before."),
+        column("origin_board_id", Kind::Integer, "The board that it was made on."),
+    ],
+    key: &["board_id", "id"],
+    upkeep: Upkeep::Tracked,
+    indexes: &[&["id"]],
+};
+
+/// Cards of Jira: the issues of sprints.
+pub static JIRA_CARDS: Table = Table {
+    name: "jira_cards",
+    comment: "An issue in a sprint. It is marked as deleted when it left the sprint or is gone.",
+    columns: &[
+        column("sprint_id", Kind::Integer, "Jira's number of the sprint."),
+        column("id", Kind::Integer, "Jira's number of the issue; stays when it is moved to another project."),
+        column("key", Kind::Text, "The issue's key, as PAY-7."),
+        column("project_key", Kind::Text, "The key of its project."),
+        column("summary", Kind::Text, "Its title."),
+        column("issue_type", Kind::Text, "What kind of issue it is, as the site calls it."),
+        column("status", Kind::Text, "Where it stands, as the site calls it."),
+        column(
+            "status_category",
+            Kind::Text,
+            "Where it stands, as Jira sorts it: new, indeterminate or done.",
+        ),
+        column("priority", Kind::Text, "How urgent it is, as the site calls it."),
+        column("assignee", Kind::Text, "Who works on it, by name."),
+        column("assignee_id", Kind::Text, "The account of who works on it; on Data Center the login name."),
+        column("reporter", Kind::Text, "Who reported it, by name."),
+        column("reporter_id", Kind::Text, "The account of who reported it; on Data Center the login name."),
+        column("parent_key", Kind::Text, "The key of the issue that it belongs to."),
+        column("labels", Kind::Json, "Its labels, an array."),
+        column("due_date", Kind::Text, "The day on which it is due, as YYYY-MM-DD: a day has no zone."),
+        column("created_at", Kind::Timestamp, "When it was made."),
+        column("updated_at", Kind::Timestamp, "When it last changed."),
+        column("resolved_at", Kind::Timestamp, "When it was resolved."),
+        column("url", Kind::Text, "Its page at the site."),
+        column(
+            "details_json",
+            Kind::Json,
+            "parent, subtasks, and changelog: {total, skipped, histories}, every change, oldest first.",
+        ),
+    ],
+    key: &["sprint_id", "id"],
+    upkeep: Upkeep::Tracked,
+    indexes: &[&["id"], &["key"]],
+};

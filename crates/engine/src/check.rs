@@ -64,5 +64,6 @@ impl SyncService {
 }
 
 fn title(partition: &domain::page::Partition) -> String {
-    partition.args["full_name"].as_str().unwrap_or(&partition.key).to_owned()
+    let title = ["title", "full_name"].iter().find_map(|it| partition.args[it].as_str());
+    title.unwrap_or(&partition.key).to_owned()
 }

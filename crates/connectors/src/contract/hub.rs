@@ -2,15 +2,17 @@
 //!
 //! Written from the provider's description, not from the connector; it shares no code with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use domain::page::{Headers, Response};
+use domain::page::{Headers, Item, Record, Response};
+use domain::table::{Cell, Table};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::graph::{DEFAULT_BRANCH, World, sha};
+use super::graph::{Change, DEFAULT_BRANCH, World, sha};
+use super::reference::{Provider, State};
 
 const BASE: &str = "https://api.github.com";
 const ID: i64 = 1_296_269;
@@ -23,6 +25,33 @@ pub(super) struct Hub {
     pub(super) links: LinkForm,
     /// The most entries that a page has, whatever is asked for.
     pub(super) page_max: usize,
+    /// The hashes of the commits that landed.
+    pub(super) commits: HashSet<String>,
+}
+
+impl Provider for Hub {
+    type Change = Change;
+
+    fn answer(&mut self, url: &str) -> Response {
+        self.respond(url)
+    }
+
+    fn apply(&mut self, change: &Change) {
+        self.world.apply(change);
+    }
+
+    fn landed(&mut self, record: &Record) {
+        if let ("commits", Some(Cell::Text(sha))) = (record.table.name, record.cells.get(1)) {
+            self.commits.insert(sha.clone());
+        }
+    }
+
+    /// Commits are never gone, and branches are counted as items.
+    fn listed(&mut self, _table: &'static Table, _owner: Option<i64>, _seen: &BTreeSet<String>) {}
+
+    fn assert_read(&self, _partition: &str, item: &Item) {
+        self.assert_landed(&item.wanted);
+    }
 }
 
 /// What the links to further pages look like.
@@ -37,7 +66,7 @@ pub(super) enum LinkForm {
 }
 
 impl Hub {
-    pub(super) fn answer(&self, url: &str) -> Response {
+    fn respond(&self, url: &str) -> Response {
         let rest = url.strip_prefix(BASE).expect("an address of the source");
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let parameters: Vec<(&str, &str)> = query.split('&').filter_map(|it| it.split_once('=')).collect();
@@ -60,7 +89,7 @@ impl Hub {
                 let entry = |(name, head): (&String, &usize)| json!({"name": name, "commit": {"sha": sha(*head)}, "protected": false});
                 self.paged(&at, &branches.map(entry).collect::<Vec<_>>(), |it| json!(it))
             }
-            Some("/commits") => self.commits(&at, get("sha").expect("a pinned list")),
+            Some("/commits") => self.list_commits(&at, get("sha").expect("a pinned list")),
             Some(path) => {
                 let range = path.strip_prefix("/compare/").expect("a comparison");
                 let (from, to) = range.split_once("...").expect("two commits");
@@ -70,7 +99,28 @@ impl Hub {
         }
     }
 
-    fn commits(&self, at: &Page<'_>, of: &str) -> Response {
+    fn assert_landed(&self, head: &str) {
+        for commit in self.world.ancestry_of(head) {
+            assert!(
+                self.commits.contains(&sha(commit)),
+                "{head} is called read, but its ancestor {commit} is missing"
+            );
+        }
+    }
+
+    /// Fails unless every branch is at its head with all that it reaches.
+    pub(super) fn assert_complete(&self, items: &BTreeMap<(&'static str, String, String), State>) {
+        for (name, head) in &self.world.branches {
+            let item = items.iter().find(|((_, _, key), _)| key == name);
+            let have = item.and_then(|(_, state)| state.have.clone());
+            assert_eq!(have, Some(sha(*head)), "the branch {name}");
+            self.assert_landed(&sha(*head));
+        }
+        let listed = items.keys().filter(|(stream, _, _)| *stream == "commits").count();
+        assert_eq!(listed, self.world.branches.len(), "deleted branches are no longer wanted");
+    }
+
+    fn list_commits(&self, at: &Page<'_>, of: &str) -> Response {
         if self.world.branches.is_empty() {
             return error(409, "Git Repository is empty.");
         }

@@ -2,55 +2,72 @@
 //!
 //! It checks every page on the way: sizes, kinds, keys, and that what is done is truly read.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Debug;
 
 use domain::connector::{Connector, PAGE_REQUESTS_MAX, SEND_MAX, Step, Stream};
 use domain::fault::Fault;
 use domain::job::Lane;
 use domain::page::{Cursor, Item, Next, Page, Partition, Read, Record, Response, Wanted};
 use domain::source::Settings;
-use domain::table::{Cell, Kind};
+use domain::table::{Cell, Kind, Table};
 
-use super::graph::{Change, sha};
-use super::hub::Hub;
+/// A provider as a model: it answers, things happen to it, and it knows what should have landed.
+pub(super) trait Provider {
+    /// Something that happens to its data.
+    type Change: Clone + Debug;
+
+    /// Answers a request.
+    fn answer(&mut self, url: &str) -> Response;
+
+    /// Lets something happen.
+    fn apply(&mut self, change: &Self::Change);
+
+    /// Takes note of a record that landed.
+    fn landed(&mut self, record: &Record);
+
+    /// Takes note of a complete listing of a table: what it did not see is gone.
+    fn listed(&mut self, table: &'static Table, owner: Option<i64>, seen: &BTreeSet<String>);
+
+    /// Fails unless an item of a partition that is called read has landed.
+    fn assert_read(&self, partition: &str, item: &Item);
+}
 
 /// What may happen before any request.
 #[derive(Clone, Debug)]
-pub(super) enum Disturbance {
+pub(super) enum Disturbance<C> {
     None,
     /// The process dies: what is not committed is forgotten, and the job begins again from what is.
     Crash,
     /// The provider's data changes.
-    Change(Change),
+    Change(C),
 }
 
 /// The engine, with nothing but the contract in it.
-pub(super) struct Reference {
+pub(super) struct Reference<P: Provider> {
     connector: &'static dyn Connector,
-    pub(super) hub: Hub,
+    pub(super) provider: P,
     settings: Settings,
     /// Commits every page twice, the second time from a second fetch.
     pub(super) replay_every_page: bool,
     /// Every address asked, in order.
     pub(super) requests: Vec<String>,
     landed: BTreeSet<(&'static str, String)>,
-    /// The hashes among what landed.
-    commits: HashSet<String>,
     partitions: BTreeMap<(&'static str, String), Partition>,
-    items: BTreeMap<(&'static str, String, String), State>,
-    /// Cursors of partitions whose job was cut off.
+    pub(super) items: BTreeMap<(&'static str, String, String), State>,
+    /// Where partitions are read on.
     checkpoints: BTreeMap<(&'static str, String), Cursor>,
     /// The items that a listing under way has named, by the listing's partition.
     seen: BTreeMap<(&'static str, String), BTreeSet<String>>,
     read: BTreeSet<&'static str>,
     /// What was learned of the account.
     learned: serde_json::Value,
-    script: VecDeque<Disturbance>,
+    script: VecDeque<Disturbance<P::Change>>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct State {
-    have: Option<String>,
+pub(super) struct State {
+    pub(super) have: Option<String>,
     wanted: String,
     /// The version of the walk under way.
     reading: Option<String>,
@@ -62,18 +79,17 @@ struct State {
 /// A fetched page was not committed, because the process died.
 struct Died;
 
-impl Reference {
-    pub(super) fn new(connector: &'static dyn Connector, hub: Hub, settings: Settings) -> Self {
+impl<P: Provider> Reference<P> {
+    pub(super) fn new(connector: &'static dyn Connector, provider: P, settings: Settings) -> Self {
         let roots = connector.roots(&settings).expect("good settings");
         let partitions = roots.into_iter().map(|it| ((it.stream, it.key.clone()), it)).collect();
         Self {
             connector,
-            hub,
+            provider,
             settings,
             replay_every_page: false,
             requests: Vec::new(),
             landed: BTreeSet::new(),
-            commits: HashSet::new(),
             partitions,
             items: BTreeMap::new(),
             checkpoints: BTreeMap::new(),
@@ -93,7 +109,7 @@ impl Reference {
     }
 
     /// Reads every partition once, in the streams' order, also those found on the way.
-    pub(super) fn sync(&mut self, script: Vec<Disturbance>) {
+    pub(super) fn sync(&mut self, script: Vec<Disturbance<P::Change>>) {
         self.script = script.into();
         for stream in self.connector.spec().groups.iter().flat_map(|it| it.streams) {
             let partitions: Vec<_> =
@@ -116,11 +132,27 @@ impl Reference {
             let page = match self.fetch(stream, partition, &[], cursor.as_ref()) {
                 Err(Died) => continue,
                 Ok(Ok(page)) => page,
+                // A place that is lost begins anew, and a thing that is gone meanwhile is not read.
+                Ok(Err(Fault::CursorLost)) if self.checkpoints.remove(&place).is_some() => {
+                    self.seen.remove(&place);
+                    continue;
+                }
+                Ok(Err(Fault::Gone)) => return,
                 Ok(Err(fault)) => panic!("the listing {place:?} failed: {fault:?}"),
             };
             let seen = self.seen.entry(place.clone()).or_default();
             seen.extend(page.wanted.iter().map(|it| it.key.clone()));
+            let listed =
+                page.records.iter().filter(|it| stream.lists.is_some_and(|of| of.name == it.table.name));
+            seen.extend(listed.filter_map(|it| match it.cells.get(it.table.key.len() - 1)? {
+                Cell::Text(text) => Some(text.clone()),
+                Cell::Integer(number) => Some(number.to_string()),
+                _ => None,
+            }));
             self.land(&page.records);
+            if let Some(learned) = page.learned {
+                self.learned = *learned;
+            }
             for wanted in page.wanted {
                 self.want(wanted);
             }
@@ -132,13 +164,23 @@ impl Reference {
                 Next::More(cursor) => {
                     self.checkpoints.insert(place.clone(), cursor);
                 }
-                Next::CaughtUp { sweep, .. } => {
-                    self.checkpoints.remove(&place);
+                Next::CaughtUp { cursor, sweep } => {
+                    match cursor {
+                        Some(cursor) => self.checkpoints.insert(place.clone(), cursor),
+                        None => self.checkpoints.remove(&place),
+                    };
                     let seen = self.seen.remove(&place).unwrap_or_default();
-                    if let Some((of, within)) = sweep.and_then(|it| it.items) {
+                    let Some(sweep) = sweep else { return };
+                    if let Some(table) = stream.lists {
+                        self.provider.listed(table, sweep.owner, &seen);
+                    }
+                    if let Some((of, within)) = sweep.items {
                         self.items.retain(|(stream, partition, key), _| {
                             *stream != of || *partition != within || seen.contains(key)
                         });
+                    }
+                    if let Some(of) = sweep.partitions {
+                        self.partitions.retain(|(stream, key), _| *stream != of || seen.contains(key));
                     }
                     return;
                 }
@@ -210,7 +252,7 @@ impl Reference {
         assert!(goes_on || !page.done.is_empty(), "a page must bring the work forward: {items:?}");
         for key in &page.done {
             let item = items.iter().find(|it| it.key == *key).expect("only what was asked for is done");
-            self.assert_landed(&item.wanted);
+            self.provider.assert_read(&partition.key, item);
             let state = self.state(stream, partition, key);
             *state = State {
                 have: Some(item.wanted.clone()),
@@ -282,10 +324,10 @@ impl Reference {
                     for request in requests {
                         match self.script.pop_front() {
                             Some(Disturbance::Crash) => return Err(Died),
-                            Some(Disturbance::Change(change)) => self.hub.world.apply(&change),
+                            Some(Disturbance::Change(change)) => self.provider.apply(&change),
                             Some(Disturbance::None) | None => {}
                         }
-                        got.push(self.hub.answer(&request.url));
+                        got.push(self.provider.answer(&request.url));
                         self.requests.push(request.url);
                     }
                     assert!(got.len() <= if stream.conditional { 1 } else { PAGE_REQUESTS_MAX });
@@ -317,30 +359,7 @@ impl Reference {
             // A database refuses to write one row twice in one statement.
             assert!(keys.insert((record.table.name, key.clone())), "a page lands {key} twice");
             self.landed.insert((record.table.name, key));
-            if let ("commits", Some(Cell::Text(sha))) = (record.table.name, record.cells.get(1)) {
-                self.commits.insert(sha.clone());
-            }
+            self.provider.landed(record);
         }
-    }
-
-    fn assert_landed(&self, head: &str) {
-        for commit in self.hub.world.ancestry_of(head) {
-            assert!(
-                self.commits.contains(&sha(commit)),
-                "{head} is called read, but its ancestor {commit} is missing"
-            );
-        }
-    }
-
-    /// Fails unless every branch is at its head with all that it reaches.
-    pub(super) fn assert_complete(&self) {
-        for (name, head) in &self.hub.world.branches {
-            let item = self.items.iter().find(|((_, _, key), _)| key == name);
-            let have = item.and_then(|(_, state)| state.have.clone());
-            assert_eq!(have, Some(sha(*head)), "the branch {name}");
-            self.assert_landed(&sha(*head));
-        }
-        let listed = self.items.keys().filter(|(stream, _, _)| *stream == "commits").count();
-        assert_eq!(listed, self.hub.world.branches.len(), "deleted branches are no longer wanted");
     }
 }

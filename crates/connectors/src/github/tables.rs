@@ -23,12 +23,19 @@ pub(super) static SPEC: Spec = Spec {
     title: "GitHub",
     default_base_url: Some("https://api.github.com"),
     token_env: "GITHUB_TOKEN",
+    needs_token: false,
     auth: Auth::Bearer,
     headers: &[("accept", "application/vnd.github+json"), ("x-github-api-version", "2022-11-28")],
     settings: &[Setting {
         name: REPOS_SETTING,
         help: "The repositories to read, each as OWNER/NAME; none for all that the credential sees.",
     }],
+    examples: &[
+        ("--name acme --repo acme/api acme/web", ""),
+        ("--name all", "all that the credential sees"),
+        ("--name acme --update --all", "all again, instead of those named"),
+        ("--name ours --base-url https://git.example.com/api/v3 --repo ours/app", ""),
+    ],
     groups: &[Group {
         name: "commits",
         // A quarter of an hour: people look at commits often, and a sync without news costs no budget.

@@ -90,15 +90,9 @@ fn provider_command(spec: &'static Spec) -> Command {
     let command = Command::new(*provider)
         .about(format!("Add a source at {title}, or change one"))
         .after_help(format!(
-            "Examples:
-  export {token_env}=…
-  syncline source add {provider} --name acme --repo acme/api acme/web
-  syncline source add {provider} --name all                       all that the credential sees
-  syncline source add {provider} --name acme --update --token-env NEW_TOKEN
-  syncline source add {provider} --name acme --update --all     all again, instead of those named
-  syncline source add {provider} --name ours --base-url https://git.example.com/api/v3 --repo ours/app
-
-The credential is read from the environment and sealed before it is stored; it is never shown again."
+            "Examples:\n  export {token_env}=…\n{}\n  syncline source add {provider} --name acme --update --token-env NEW_TOKEN\n\n\
+             The credential is read from the environment and sealed before it is stored; it is never shown again.",
+            examples(spec)
         ))
         .arg(text("name", "NAME", "What the source is called".to_owned()).required(true))
         .arg(text(
@@ -106,7 +100,7 @@ The credential is read from the environment and sealed before it is stored; it i
             "URL",
             match default_base_url {
                 Some(url) => format!("The root of the API [default: {url}]"),
-                None => "The root of the API".to_owned(),
+                None => "The address of the site, which has no default".to_owned(),
             },
         ))
         .arg(text(
@@ -145,6 +139,14 @@ The credential is read from the environment and sealed before it is stored; it i
     )
 }
 
+fn examples(spec: &Spec) -> String {
+    let line = |(arguments, note): &(&str, &str)| {
+        let line = format!("  syncline source add {} {arguments}", spec.provider);
+        if note.is_empty() { line } else { format!("{line}     {note}") }
+    };
+    spec.examples.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// A setting named in the plural is a list, and its flag names one of it.
 fn is_list(setting: &str) -> bool {
     setting.ends_with('s')
@@ -154,10 +156,11 @@ fn flag(setting: &'static str) -> &'static str {
     setting.strip_suffix('s').unwrap_or(setting)
 }
 
-/// Says whether a list is named, or anything else; to name all is to name nothing that could be read without a
-/// credential.
-fn names_something(options: &Value) -> bool {
-    options.as_object().is_some_and(|it| it.values().any(|it| it.as_array().is_none_or(|it| !it.is_empty())))
+/// Says whether something can be read without a credential: a list is named, or anything else. To name all is to name
+/// nothing of that kind, and some providers have nothing of that kind.
+fn is_readable_openly(spec: &Spec, options: Option<&Value>) -> bool {
+    let names = |it: &Value| it.as_array().is_none_or(|it| !it.is_empty());
+    !spec.needs_token && options.and_then(Value::as_object).is_some_and(|it| it.values().any(names))
 }
 
 impl AddArgs {
@@ -181,7 +184,7 @@ impl AddArgs {
                 return Err(Failure::usage(says));
             }
         }
-        if self.token.is_none() && !self.update && !self.options.as_ref().is_some_and(names_something) {
+        if self.token.is_none() && !self.update && !is_readable_openly(self.spec, self.options.as_ref()) {
             return Err(nothing_to_read(self.spec));
         }
         Ok(self)
@@ -199,6 +202,12 @@ fn laid_over(before: &Value, said: Value) -> Value {
 
 fn nothing_to_read(spec: &Spec) -> anyhow::Error {
     let (variable, provider) = (spec.token_env, spec.provider);
+    if spec.needs_token {
+        return Failure::usage(format!(
+            "no credential, and {} shows nothing without one: export {variable}, or name its variable with --token-env",
+            spec.title
+        ));
+    }
     Failure::usage(format!(
         "no credential and nothing named: export {variable}, or name its variable with --token-env; without one, name \
          what anybody may read, as `syncline source add {provider} --help` shows"
@@ -219,7 +228,7 @@ pub(super) async fn run(args: AddArgs, app: &App, service: &SyncService) -> anyh
         let options = args.options.map(|said| laid_over(&before.settings.options, said));
         let options = options.or(Some(before.settings.options));
         let keeps = before.has_secret && !args.no_token;
-        if token.is_none() && !keeps && !options.as_ref().is_some_and(names_something) {
+        if token.is_none() && !keeps && !is_readable_openly(spec, options.as_ref()) {
             return Err(nothing_to_read(spec));
         }
         let token = match token {
