@@ -123,7 +123,7 @@ async fn a_credential_and_a_choice_can_be_taken_back() {
     assert_eq!(landed().await["github_repositories"], 3);
     // What nobody may see without a credential cannot be read without one.
     let said = sandbox.ends(2, &format!("{update} --no-token")).await.json();
-    assert!(said["error"]["message"].as_str().unwrap().contains("no credential and nothing named"), "{said}");
+    assert!(said["error"]["message"].as_str().unwrap().contains("no credential and names nothing"), "{said}");
     let said = sandbox.ends(2, &format!("{update} --all --repo acme/repo-1")).await;
     assert!(said.stdout.contains("cannot be used with"), "{said:?}");
     let bare = sandbox.ends(0, &format!("{update} --no-token --repo acme/repo-2")).await.json();
