@@ -1,10 +1,10 @@
 //! Makes a fresh database for one test, on SQLite or PostgreSQL, and drops it afterwards.
 //!
-//! Never skips: without `TEST_DATABASE_URL` a test of PostgreSQL fails. Tests of other crates include this file.
+//! Never skips: without `TEST_DATABASE_URL` a test of PostgreSQL fails.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use sqlx::Connection as _;
 
-use sqlx::{AssertSqlSafe, Connection, Row};
+use crate::bare;
 
 /// Makes two tests of each function that takes a [`Database`]: one per database.
 macro_rules! for_each_database {
@@ -42,12 +42,11 @@ impl Database {
 
     /// Makes an empty database on the server that `TEST_DATABASE_URL` names.
     pub(crate) async fn postgres() -> Self {
-        let server = test_server();
-        let name = fresh_name();
+        let server = bare::test_server();
+        let (name, url) = bare::fresh_database(&server);
         let folder = tempfile::tempdir().unwrap();
-        execute(&server, &format!("create database {name}")).await;
-        let (base, _) = server.rsplit_once('/').expect("TEST_DATABASE_URL names a database");
-        Self { url: format!("{base}/{name}"), server: Some((server, name)), folder }
+        bare::execute(&server, &format!("create database {name}")).await.unwrap();
+        Self { url, server: Some((server, name)), folder }
     }
 
     /// Returns its address.
@@ -67,25 +66,18 @@ impl Database {
 
     /// Runs a statement past the store, as a person with psql or sqlite3 would.
     pub(crate) async fn execute(&self, sql: &str) {
-        execute(&self.url, sql).await;
+        bare::execute(&self.url, sql).await.unwrap();
     }
 
     /// Reads the first column of a statement past the store; it must be text.
     pub(crate) async fn lines(&self, sql: &str) -> Vec<String> {
         if self.is_sqlite() {
-            let conn = sqlite(&self.url);
-            let mut statement = conn.prepare(sql).unwrap();
-            let rows = statement.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
-            rows.map(|it| it.unwrap().unwrap_or_default()).collect()
-        } else {
-            let mut conn = sqlx::PgConnection::connect(&self.url).await.unwrap();
-            let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut conn).await.unwrap();
-            rows.iter().map(|row| row.get::<Option<String>, _>(0).unwrap_or_default()).collect()
+            return bare::lines_of_file(&self.url, sql);
         }
+        let mut conn = sqlx::PgConnection::connect(&self.url).await.unwrap();
+        bare::lines_of_server(&mut conn, sql).await
     }
-}
 
-impl Database {
     /// Reads every row of a table as text, to compare it with later.
     pub(crate) async fn dump(&self, table: &str) -> Vec<String> {
         if !self.is_sqlite() {
@@ -99,43 +91,8 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let Some((server, name)) = self.server.take() else { return };
-        // A thread of its own: a test that fails drops this inside its own runtime.
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(execute(&server, &format!("drop database if exists {name} with (force)")));
-        });
-        let _failed = dropping.join();
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "tests are told here where their server is")]
-fn test_server() -> String {
-    std::env::var("TEST_DATABASE_URL").expect(
-        "TEST_DATABASE_URL must name a PostgreSQL server that may make databases; run the tests with ./dev test, \
-         which starts one",
-    )
-}
-
-/// A name that no other test of this or another process uses.
-fn fresh_name() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let nth = COUNT.fetch_add(1, Ordering::Relaxed);
-    let began = std::time::UNIX_EPOCH.elapsed().unwrap().as_micros();
-    format!("syncline_test_{}_{nth}_{began}", std::process::id())
-}
-
-fn sqlite(url: &str) -> rusqlite::Connection {
-    let conn = rusqlite::Connection::open(url.trim_start_matches("sqlite://")).unwrap();
-    conn.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
-    conn
-}
-
-async fn execute(url: &str, sql: &str) {
-    if url.starts_with("sqlite:") {
-        sqlite(url).execute_batch(sql).unwrap();
-    } else {
-        let mut conn = sqlx::PgConnection::connect(url).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.unwrap();
+        if let Some((server, name)) = self.server.take() {
+            bare::drop_database(server, &name);
+        }
     }
 }

@@ -11,6 +11,8 @@
 
 #[macro_use]
 mod database;
+
+mod bare;
 mod world;
 
 mod claims;

@@ -1,14 +1,14 @@
 //! A fresh database for one story, on SQLite or PostgreSQL, that can be copied and is dropped afterwards.
 //!
-//! Never skips: without `TEST_DATABASE_URL` a story on PostgreSQL fails and says what to do.
+//! It must never keep a database longer than its story.
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::sync::Mutex;
-use url::Url;
+
+use super::bare;
 
 /// Makes two tests of each function that takes a [`Database`]: one per database.
 macro_rules! on_both {
@@ -33,7 +33,7 @@ pub(crate) use on_both;
 pub(crate) struct Database {
     url: String,
     /// The server's own address and the name of our database, where there is a server.
-    server: Option<(Url, String)>,
+    server: Option<(String, String)>,
     /// What a story looks with; a connection costs PostgreSQL a process.
     held: Mutex<Option<PgConnection>>,
     folder: tempfile::TempDir,
@@ -49,19 +49,17 @@ impl Database {
 
     /// Makes an empty database on the server that `TEST_DATABASE_URL` names.
     pub(crate) async fn postgres() -> Self {
-        Self::on(test_server(), "").await
+        Self::on(bare::test_server(), "").await
     }
 
-    async fn on(server: Url, template: &str) -> Self {
-        let name = fresh_name();
+    async fn on(server: String, template: &str) -> Self {
+        let (name, url) = bare::fresh_database(&server);
         let sql = format!("create database {name} {template}");
         // A template must have no connection, and the server may still be closing the last ones.
-        let create = async || execute(server.as_str(), &sql).await.ok();
+        let create = async || bare::execute(&server, &sql).await.ok();
         super::until("a fresh database", Duration::from_secs(30), create).await;
-        let mut url = server.clone();
-        url.set_path(&name);
         let folder = tempfile::tempdir().unwrap();
-        Self { url: url.into(), server: Some((server, name)), held: Mutex::default(), folder }
+        Self { url, server: Some((server, name)), held: Mutex::default(), folder }
     }
 
     /// Makes another database with the same content. Nobody may write to this one meanwhile.
@@ -144,7 +142,7 @@ impl Database {
     /// Runs statements as a person with psql or sqlite3 would.
     pub(crate) async fn execute(&self, sql: &str) {
         if self.is_sqlite() {
-            return execute(&self.url, sql).await.unwrap();
+            return bare::execute(&self.url, sql).await.unwrap();
         }
         let mut held = self.held.lock().await;
         let conn = self.connected(&mut held).await;
@@ -154,16 +152,10 @@ impl Database {
     /// Reads the first column of a statement; it must be text.
     pub(crate) async fn lines(&self, sql: &str) -> Vec<String> {
         if self.is_sqlite() {
-            let conn = sqlite(&self.url).unwrap();
-            let mut statement = conn.prepare(sql).unwrap();
-            let rows = statement.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
-            rows.map(|it| it.unwrap().unwrap_or_default()).collect()
-        } else {
-            let mut held = self.held.lock().await;
-            let conn = self.connected(&mut held).await;
-            let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(conn).await.unwrap();
-            rows.iter().map(|row| row.get::<Option<String>, _>(0).unwrap_or_default()).collect()
+            return bare::lines_of_file(&self.url, sql);
         }
+        let mut held = self.held.lock().await;
+        bare::lines_of_server(self.connected(&mut held).await, sql).await
     }
 
     async fn connected<'a>(&self, held: &'a mut Option<PgConnection>) -> &'a mut PgConnection {
@@ -182,45 +174,8 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let Some((server, name)) = self.server.take() else { return };
-        // A thread of its own: a story that fails drops this inside its own runtime.
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let sql = format!("drop database if exists {name} with (force)");
-            runtime.block_on(execute(server.as_str(), &sql)).ok();
-        });
-        let _failed = dropping.join();
+        if let Some((server, name)) = self.server.take() {
+            bare::drop_database(server, &name);
+        }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "tests are told here where their server is")]
-fn test_server() -> Url {
-    let url = std::env::var("TEST_DATABASE_URL").expect(
-        "TEST_DATABASE_URL must name a PostgreSQL server that may make databases; run the tests with ./dev test, \
-         which starts one",
-    );
-    url.parse().expect("TEST_DATABASE_URL is a URL")
-}
-
-/// A name that no other test of this or another process uses.
-fn fresh_name() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let nth = COUNT.fetch_add(1, Ordering::Relaxed);
-    let began = std::time::UNIX_EPOCH.elapsed().unwrap().as_micros();
-    format!("syncline_story_{}_{nth}_{began}", std::process::id())
-}
-
-fn sqlite(url: &str) -> rusqlite::Result<rusqlite::Connection> {
-    let conn = rusqlite::Connection::open(url.trim_start_matches("sqlite://"))?;
-    conn.busy_timeout(Duration::from_secs(30))?;
-    Ok(conn)
-}
-
-async fn execute(url: &str, sql: &str) -> anyhow::Result<()> {
-    if url.starts_with("sqlite:") {
-        return Ok(sqlite(url)?.execute_batch(sql)?);
-    }
-    let mut conn = PgConnection::connect(url).await?;
-    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await?;
-    Ok(conn.close().await?)
 }

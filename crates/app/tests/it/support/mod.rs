@@ -2,6 +2,9 @@
 //!
 //! It must never wait by sleeping for a while, only until something is so; and never end a process it did not start.
 
+/// Shared with the tests of the store.
+#[path = "../../../../store/tests/it/bare.rs"]
+mod bare;
 mod database;
 mod engine;
 mod git;
