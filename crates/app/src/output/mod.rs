@@ -18,6 +18,9 @@ pub(crate) use when::{ago, clock_time, span};
 
 use crate::exit::Exit;
 
+/// The narrowest terminal that tables are fitted into: two short columns.
+const WIDTH_MIN: u16 = 20;
+
 /// Where results go, and in which form.
 #[derive(Clone, Debug)]
 pub(crate) struct Output {
@@ -101,11 +104,7 @@ impl Output {
     pub(crate) fn table(&self, header: &[&str], rows: impl IntoIterator<Item = Vec<Field>>) -> Table {
         let mut table = Table::new();
         table.load_style(comfy_table::presets::NOTHING);
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-        if !io::stdout().is_terminal() {
-            // A script that reads a table wants whole lines.
-            table.set_content_arrangement(ContentArrangement::Disabled);
-        }
+        table.set_content_arrangement(arrangement(io::stdout().is_terminal(), table.width()));
         if self.paint.0 {
             table.enforce_styling();
         } else {
@@ -149,6 +148,16 @@ impl Output {
     }
 }
 
+/// Says whether a table is fitted into the terminal. A script that reads one wants whole lines, and so does whoever
+/// looks at a terminal that states no width, as many do that programs make: letter by letter nobody could read it.
+fn arrangement(is_terminal: bool, width: Option<u16>) -> ContentArrangement {
+    if is_terminal && width.is_none_or(|it| it >= WIDTH_MIN) {
+        ContentArrangement::Dynamic
+    } else {
+        ContentArrangement::Disabled
+    }
+}
+
 /// Prints what clap says of a command line: help where it was asked for, else an error.
 pub(crate) fn refuse_usage(error: &clap::Error) -> Exit {
     let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
@@ -171,4 +180,19 @@ fn print(text: &impl Display) -> io::Result<()> {
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use comfy_table::ContentArrangement;
+
+    use super::arrangement;
+
+    #[test]
+    fn a_terminal_without_a_width_gets_whole_lines() {
+        let fitted =
+            |is_terminal, width| matches!(arrangement(is_terminal, width), ContentArrangement::Dynamic);
+        assert!(fitted(true, Some(80)) && fitted(true, None));
+        assert!(!fitted(true, Some(0)) && !fitted(false, Some(80)));
+    }
 }

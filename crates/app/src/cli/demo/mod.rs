@@ -176,6 +176,12 @@ fn commits(landed: &[(String, i64)]) -> i64 {
     landed.iter().find(|it| it.0 == domain::table::COMMITS.name).map_or(0, |it| it.1)
 }
 
+/// Returns what this program was called as, which may not be where the shell looks for programs.
+fn called() -> String {
+    let called = std::env::args().next().filter(|it| !it.is_empty());
+    called.map_or_else(|| "syncline".to_owned(), |it| query::quoted(&it))
+}
+
 fn heading(out: &Output, text: &str) -> String {
     out.paint().of(Style::Strong, text)
 }
@@ -236,12 +242,15 @@ impl Story {
         out.line("")?;
         out.line(heading(out, "With a repository of your own"))?;
         out.line(format!("  export {variable}=…"))?;
-        out.line(format!("  syncline source add {provider} --name mine --repo OWNER/NAME"))?;
-        out.line("  syncline sync start --source mine --wait")?;
+        let syncline = called();
+        out.line(format!("  {syncline} source add {provider} --name mine --repo OWNER/NAME"))?;
+        out.line(format!("  {syncline} sync start --source mine --wait"))?;
         let again = if self.world.is_git() {
-            "Commit something and run `syncline demo` again: only what is new is read."
+            format!("Commit something and run `{syncline} demo` again: only what is new is read.")
         } else {
-            "Run `syncline demo` in a folder with a git history, and it is that history that lands."
+            format!(
+                "Run `{syncline} demo` in a folder with a git history, and it is that history that lands."
+            )
         };
         out.line(format!("\n{}", out.paint().of(Style::Quiet, again)))
     }

@@ -47,8 +47,9 @@ pub(super) fn all(config: &Config, source: SourceId) -> Vec<Query> {
         (
             "how much each branch reaches",
             format!(
-                "select repository_id, branch, count(*) as commits
-  from commit_branches where source_id = {source} group by repository_id, branch order by commits desc limit 5"
+                "select full_name, branch, count(*) as commits
+  from commit_branches join github_repositories using (source_id)
+  where source_id = {source} and id = repository_id group by 1, 2 order by 3 desc limit 5"
             ),
         ),
     ];
@@ -126,7 +127,7 @@ fn decoded(text: &str) -> String {
 }
 
 /// Quotes a word for a shell where it needs to be.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |it: char| it.is_ascii_alphanumeric() || "-_./:@".contains(it);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -15,6 +15,7 @@ async fn the_demo_works_in_an_empty_folder_and_again() {
         "commit_parents",
         "Three queries worth running",
         "from commit_branches",
+        concat!(env!("CARGO_BIN_EXE_syncline"), " source add github --name mine"),
         "jira_key",
         "Second sync, with nothing new",
         "4 requests, 4 of them answered 304 (unchanged), 0 rows written",

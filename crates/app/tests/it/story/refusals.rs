@@ -282,7 +282,7 @@ async fn a_server_that_is_gone_is_told_and_gone_on_with() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_out_of_reach_is_told() {
     let database = Database::postgres().await;
-    let (beginning, _) = database.url().split_once("syncline_story_").unwrap();
+    let (beginning, _) = database.url().split_once("syncline_test_").unwrap();
     let missing = format!("{beginning}syncline_no_such_database{}", query_of(database.url()));
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.db");
