@@ -229,6 +229,9 @@ pub(super) async fn run(args: AddArgs, app: &App, service: &SyncService) -> anyh
         let options = options.or(Some(before.settings.options));
         let keeps = before.has_secret && !args.no_token;
         if token.is_none() && !keeps && !is_readable_openly(spec, options.as_ref()) {
+            if spec.needs_token {
+                return Err(nothing_to_read(spec));
+            }
             return Err(Failure::usage(format!(
                 "`{}` would have no credential and names nothing: say with it what anybody may read, as `syncline source \
                  add {} --help` shows",
