@@ -18,6 +18,10 @@ macro_rules! id {
 }
 
 id! {
+    /// Identifies a tenant: who owns sources.
+    TenantId,
+    /// Identifies an API token; it is not the token itself.
+    TokenId,
     /// Identifies a source; the first key column of every landed table.
     SourceId,
     /// Identifies a sync: one accepted request, its jobs together.

@@ -29,6 +29,8 @@ macro_rules! words {
     };
 }
 
+pub(crate) use words;
+
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -12,4 +12,5 @@ pub mod page;
 pub mod policy;
 pub mod source;
 pub mod table;
+pub mod tenant;
 pub mod trigger;

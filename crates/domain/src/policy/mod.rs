@@ -2,6 +2,8 @@
 //!
 //! It must never make words for people: the reasons are a closed list. Begin with [`evaluate`] and [`settle`].
 
+pub mod schedule;
+pub mod status;
 #[cfg(test)]
 mod tests;
 
