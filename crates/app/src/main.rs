@@ -41,5 +41,5 @@ fn main() -> ExitCode {
 fn run(cli: Cli, config: Config, out: &Output) -> anyhow::Result<Exit> {
     telemetry::start(&config, out);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(cli::run(cli.command, App { config, out: out.clone() }))
+    runtime.block_on(cli::run(cli.command, App { config, tenant: cli.global.tenant, out: out.clone() }))
 }

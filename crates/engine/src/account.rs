@@ -2,6 +2,8 @@
 //!
 //! Every request of every job goes through [`Account::get`]; nothing may ask a provider beside it.
 
+pub(crate) mod budget;
+
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,9 +19,9 @@ use store::{BudgetRow, Secret};
 use tokio::sync::Semaphore;
 use url::Url;
 
-use crate::budget::Budgets;
 use crate::clock::Clock;
 use crate::http::{Access, Answer, Http, fixed_headers};
+use budget::{Budgets, Grant};
 
 /// What all jobs of a source share in this process.
 #[derive(Debug)]
@@ -157,7 +159,7 @@ impl Account {
 
 struct UnderWay<'a> {
     gate: &'a Gate,
-    grant: Option<crate::budget::Grant>,
+    grant: Option<Grant>,
     clock: &'a Clock,
 }
 

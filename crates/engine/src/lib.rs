@@ -4,8 +4,6 @@
 //! `run` (one job, page by page).
 
 mod account;
-mod budget;
-mod check;
 mod clock;
 mod error;
 mod fetch;
@@ -13,15 +11,20 @@ mod http;
 mod node;
 mod pool;
 mod run;
+mod scheduler;
 mod service;
 mod worker;
 
 pub use clock::Clock;
 pub use error::{Error, OpenError};
 pub use http::{HttpLimits, check_base_url};
-pub use service::{
-    AddSource, Checked, Finding, Options, Requested, SealingKey, SourceChanges, SyncService, provider_specs,
-};
+pub use scheduler::SchedulerHealth;
+pub use service::record::{RecordPage, RecordQuery};
+pub use service::schedule::{Schedule, ScheduleRow};
+pub use service::source::{AddSource, SourceChanges, provider_specs};
+pub use service::status::{GroupStatus, LastError, Progress};
+pub use service::{Checked, Finding, Options, Requested, SealingKey, SyncService};
 pub use store::{
-    JobCounts, JobError, JobRow, KeyError, KillAt, Secret, SecretChange, SourceRow, SourceStatus, SyncRow,
+    EventRow, JobCounts, JobError, JobRow, KeyError, KillAt, NewToken, PartitionPage, PartitionRow,
+    Principal, Secret, SecretChange, SourceRow, SyncRow, TenantRow, TokenRow,
 };

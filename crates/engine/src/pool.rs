@@ -3,6 +3,7 @@
 //! It knows no database and decides nothing.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::connector::Spec;
@@ -13,7 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::Gate;
-use crate::budget::Budgets;
+use crate::account::budget::Budgets;
 use crate::fetch::Bodies;
 use crate::http::Http;
 use crate::node;
@@ -29,6 +30,8 @@ pub(crate) struct Pool {
     thresholds: Thresholds,
     /// Woken when a provider refuses a request, so that other processes are told.
     pub(crate) refused: Arc<Notify>,
+    /// When the scheduler last looked for ticks without trouble, in epoch milliseconds; zero is never.
+    pub(crate) scheduled_at: AtomicI64,
     gates: Mutex<HashMap<SourceId, Arc<Gate>>>,
     held: Mutex<HashMap<JobId, Held>>,
 }
@@ -50,6 +53,7 @@ impl Pool {
             in_flight_max,
             thresholds,
             refused: Arc::default(),
+            scheduled_at: AtomicI64::new(0),
             gates: Mutex::default(),
             held: Mutex::default(),
         }

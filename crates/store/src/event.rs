@@ -3,7 +3,7 @@
 //! Never changes one, and never shows one while an earlier one may still appear.
 
 use domain::event::Event;
-use domain::id::{EventId, JobId, SourceId, SyncId};
+use domain::id::{EventId, JobId, SourceId, SyncId, TenantId};
 use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
@@ -52,13 +52,19 @@ pub(crate) async fn record(
     Ok(())
 }
 
-pub(crate) async fn after(conn: &mut Conn, after: EventId, limit: u32) -> Result<Vec<EventRow>, StoreError> {
+pub(crate) async fn after(
+    conn: &mut Conn,
+    (scope, after, limit): &(Option<TenantId>, EventId, u32),
+) -> Result<Vec<EventRow>, StoreError> {
+    let of = if scope.is_some() { "and tenant_id = $3" } else { "" };
     let sql = format!(
         "select id, at, name, source_id, sync_id, job_id, fields from events
-         where id > $1 {} order by id limit $2",
+         where id > $1 {of} {} order by id limit $2",
         dialect::settled_events(conn),
     );
-    let rows = conn.rows(AssertSqlSafe(sql), args![after, limit]).await?;
+    let mut args = args![*after, *limit];
+    args.extend(scope.map(Into::into));
+    let rows = conn.rows(AssertSqlSafe(sql), args).await?;
     rows.iter()
         .map(|row| {
             let id: i64 = row.get("id")?;

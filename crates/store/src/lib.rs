@@ -10,19 +10,17 @@ mod error;
 mod event;
 mod landing;
 mod open;
-mod partition;
 mod queue;
 mod read;
 mod source;
+mod tenant;
 mod vault;
 
 use std::sync::Arc;
 
 use domain::connector::{Group, Spec};
-use domain::id::{EventId, JobId, SourceId, SyncId};
+use domain::id::{EventId, JobId, SourceId, SyncId, TenantId};
 use domain::page::Item;
-use domain::policy::Decision;
-use domain::trigger::Trigger;
 use jiff::Timestamp;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::watch;
@@ -33,12 +31,19 @@ pub use error::{OpenError, StoreError};
 pub use event::EventRow;
 pub use open::Options;
 pub use queue::budget::BudgetRow;
-pub use queue::enqueue::{Enqueue, Enqueued, StoredFacts};
+pub use queue::enqueue::{Enqueue, Enqueued, Refuse, StoredFacts};
+pub use queue::schedule::{After, Plan, StoredSchedule, Tick};
 pub use queue::settle::Settlement;
 pub use queue::wakeup::Wakeups;
 pub use queue::{Claim, Lease, RESCUES_MAX, Signals};
-pub use read::{JobCounts, JobError, JobRow, LastError, SourceStatus, SyncRow};
+pub use read::record::{RecordPage, RecordQuery};
+pub use read::status::{
+    Standing, StatusQuery, StoredStatus,
+    partitions::{PartitionPage, PartitionRow},
+};
+pub use read::{JobCounts, JobError, JobRow, SyncRow};
 pub use source::{NewSource, SecretChange, SourceChange, SourceRow};
+pub use tenant::{MakeToken, NewToken, Principal, TenantRow, TokenRow};
 pub use vault::{KeyError, Secret, SecretError, Vault};
 
 use db::{Conn, Db, args};
@@ -134,9 +139,13 @@ impl Store {
         write!(self, ((id, change), vault.clone(), now), source::update)
     }
 
-    /// Finds a source by its name.
-    pub async fn source(&self, name: &str) -> Result<Option<SourceRow>, StoreError> {
-        read!(self, name.to_owned(), |conn, name| source::by_name(conn, name))
+    /// Finds the sources of a name: of a tenant one at most, of all tenants one of each.
+    pub async fn sources_named(
+        &self,
+        scope: Option<TenantId>,
+        name: &str,
+    ) -> Result<Vec<SourceRow>, StoreError> {
+        read!(self, (scope, name.to_owned()), |conn, named| source::by_name(conn, named))
     }
 
     /// Finds a source by its id.
@@ -144,9 +153,9 @@ impl Store {
         read!(self, id, |conn, id| source::by_id(conn, *id))
     }
 
-    /// Lists the sources by name.
-    pub async fn sources(&self) -> Result<Vec<SourceRow>, StoreError> {
-        read!(self, (), |conn, ()| source::all(conn))
+    /// Lists the sources of a tenant, or of all, by name.
+    pub async fn sources(&self, scope: Option<TenantId>) -> Result<Vec<SourceRow>, StoreError> {
+        read!(self, scope, |conn, scope| source::all(conn, *scope))
     }
 
     /// Opens a source's credential.
@@ -183,15 +192,9 @@ impl Store {
         Ok(enqueued)
     }
 
-    /// Keeps that a request was not let through, and why.
-    pub async fn refuse(
-        &self,
-        source: SourceId,
-        trigger: Trigger,
-        decision: Decision,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        write!(self, (source, trigger, decision, now), refuse)
+    /// Keeps that a request was not let through, and why; false when it was of a tick that another process had.
+    pub async fn refuse(&self, refused: Refuse, now: Timestamp) -> Result<bool, StoreError> {
+        write!(self, (refused, now), queue::enqueue::refuse)
     }
 
     /// Takes jobs that are due.
@@ -324,9 +327,14 @@ impl Store {
         read!(self, id, |conn, id| read::sync(conn, *id))
     }
 
-    /// Reads the newest syncs.
-    pub async fn syncs(&self, source: Option<SourceId>, limit: u32) -> Result<Vec<SyncRow>, StoreError> {
-        read!(self, (source, limit), |conn, (source, limit)| read::syncs(conn, *source, *limit))
+    /// Reads the newest syncs, of a source, or of the tenant's or all sources.
+    pub async fn syncs(
+        &self,
+        scope: Option<TenantId>,
+        source: Option<SourceId>,
+        limit: u32,
+    ) -> Result<Vec<SyncRow>, StoreError> {
+        read!(self, (scope, source, limit), |conn, of| read::syncs(conn, of))
     }
 
     /// Finds the sync that a job belongs to.
@@ -344,22 +352,15 @@ impl Store {
         write!(self, (sync, now), queue::settle::cancel)
     }
 
-    /// Reads how every source stands.
-    pub async fn source_status(&self) -> Result<Vec<SourceStatus>, StoreError> {
-        read!(self, (), |conn, ()| read::source_status(conn))
+    /// Reads the events after one, of a tenant or of all, the oldest first.
+    pub async fn events_after(
+        &self,
+        scope: Option<TenantId>,
+        after: EventId,
+        limit: u32,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        read!(self, (scope, after, limit), |conn, of| event::after(conn, of))
     }
-
-    /// Reads the events after one, the oldest first.
-    pub async fn events_after(&self, after: EventId, limit: u32) -> Result<Vec<EventRow>, StoreError> {
-        read!(self, (after, limit), |conn, (after, limit)| event::after(conn, *after, *limit))
-    }
-}
-
-async fn refuse(
-    conn: &mut Conn,
-    (source, trigger, decision, now): &(SourceId, Trigger, Decision, Timestamp),
-) -> Result<(), StoreError> {
-    queue::enqueue::record_request(conn, *source, *trigger, *decision, None, *now).await
 }
 
 async fn save_budgets(

@@ -29,6 +29,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/sqlite/0002_learned.sql"),
         include_str!("../migrations/postgres/0002_learned.sql"),
     ),
+    (
+        3,
+        include_str!("../migrations/sqlite/0003_tenants.sql"),
+        include_str!("../migrations/postgres/0003_tenants.sql"),
+    ),
 ];
 
 /// How long the server keeps the locks of a transaction in which nothing is said. Ours say something at once, so one

@@ -2,7 +2,10 @@
 //!
 //! Never writes, and never holds a read open.
 
-use domain::id::{JobId, SourceId, SyncId};
+pub(crate) mod record;
+pub(crate) mod status;
+
+use domain::id::{JobId, SourceId, SyncId, TenantId};
 use domain::job::{JobState, Lane, SyncState};
 use domain::trigger::Trigger;
 use jiff::Timestamp;
@@ -63,6 +66,8 @@ pub struct SyncRow {
     pub source: SourceId,
     /// What people call the source.
     pub source_name: String,
+    /// The source's owner.
+    pub tenant: Option<TenantId>,
     /// The group of streams.
     pub group: String,
     /// Why it was asked for.
@@ -128,50 +133,8 @@ pub struct JobRow {
     pub finished_at: Option<Timestamp>,
 }
 
-/// How a source and stream group stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceStatus {
-    /// The source.
-    pub source: SourceId,
-    /// What people call it.
-    pub name: String,
-    /// The word of its connector.
-    pub provider: String,
-    /// The group; `None` for a source that was never synced.
-    pub group: Option<String>,
-    /// Whether it may be synced.
-    pub enabled: bool,
-    /// When a whole sync last completed.
-    pub last_success_at: Option<Timestamp>,
-    /// The sync that is running, with its jobs.
-    pub active_sync: Option<(SyncId, JobCounts)>,
-    /// When the first blocked job goes on.
-    pub blocked_until: Option<Timestamp>,
-    /// What went wrong in the last sync.
-    pub last_error: Option<LastError>,
-    /// Active partitions.
-    pub partitions: u64,
-    /// Of them, those that the provider no longer lets us read.
-    pub invalid_partitions: u64,
-}
-
-/// What went wrong in the last sync of a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LastError {
-    /// What could not be read: a repository's name, or its key.
-    pub what: String,
-    /// The fault's word.
-    pub code: String,
-    /// A sentence about it.
-    pub detail: String,
-    /// How many jobs and items failed.
-    pub count: u64,
-    /// Of how many jobs.
-    pub of: u64,
-}
-
 const SYNC: &str =
-    "select sync.id, sync.source_id, source.name as source_name, sync.stream_group, sync.trigger,
+    "select sync.id, sync.source_id, source.name as source_name, source.tenant_id, sync.stream_group, sync.trigger,
         sync.state, sync.created_at, sync.closed_at,
         count(job.id) as total,
         count(case when job.state = 'available' then 1 end) as available,
@@ -190,7 +153,7 @@ const SYNC: &str =
     left join jobs as job on job.sync_id = sync.id";
 
 const SYNC_BY: &str =
-    "group by sync.id, sync.source_id, source.name, sync.stream_group, sync.trigger, sync.state,
+    "group by sync.id, sync.source_id, source.name, source.tenant_id, sync.stream_group, sync.trigger, sync.state,
     sync.created_at, sync.closed_at";
 
 pub(crate) async fn sync(conn: &mut Conn, id: SyncId) -> Result<Option<SyncRow>, StoreError> {
@@ -203,17 +166,20 @@ pub(crate) async fn sync(conn: &mut Conn, id: SyncId) -> Result<Option<SyncRow>,
 
 pub(crate) async fn syncs(
     conn: &mut Conn,
-    source: Option<SourceId>,
-    limit: u32,
+    (scope, source, limit): &(Option<TenantId>, Option<SourceId>, u32),
 ) -> Result<Vec<SyncRow>, StoreError> {
     // The newest ids first, then the sums over their jobs only.
-    let newest = match source {
-        Some(_) => "select id from syncs where source_id = $2 order by id desc limit $1",
-        None => "select id from syncs order by id desc limit $1",
-    };
+    let mut args = args![*limit];
+    let mut of = String::new();
+    if let Some(source) = source {
+        args.push((*source).into());
+        of = format!("where source_id = ${}", args.len());
+    } else if let Some(scope) = scope {
+        args.push((*scope).into());
+        of = format!("where source_id in (select id from sources where tenant_id = ${})", args.len());
+    }
+    let newest = format!("select id from syncs {of} order by id desc limit $1");
     let sql = format!("{SYNC} where sync.id in ({newest}) {SYNC_BY} order by sync.id desc");
-    let mut args = args![limit];
-    args.extend(source.map(Into::into));
     let mut syncs = Vec::new();
     for row in conn.rows(AssertSqlSafe(sql), args).await? {
         syncs.push(sync_row(conn, &row).await?);
@@ -241,6 +207,7 @@ async fn sync_row(conn: &mut Conn, row: &Row) -> Result<SyncRow, StoreError> {
         id,
         source: SourceId(row.get("source_id")?),
         source_name: row.get("source_name")?,
+        tenant: row.get::<Option<i64>>("tenant_id")?.map(TenantId),
         group: row.get("stream_group")?,
         trigger: row.word("trigger", Trigger::from_word, ("syncs", &id))?,
         state: row.word("state", SyncState::from_word, ("syncs", &id))?,
@@ -329,48 +296,4 @@ fn job_row(row: &Row) -> Result<JobRow, StoreError> {
         started_at: row.time("started_at")?,
         finished_at: row.time("finished_at")?,
     })
-}
-
-/// The last sync of each source and group decides what is shown; a source without one is shown all the same.
-pub(crate) async fn source_status(conn: &mut Conn) -> Result<Vec<SourceStatus>, StoreError> {
-    let sql = "select source.id, source.name, source.provider, source.enabled, latest.stream_group, latest.sync_id,
-            (select max(closed_at) from syncs where source_id = source.id and stream_group = latest.stream_group
-                and state = 'completed' and whole) as last_success_at,
-            (select min(not_before) from jobs where source_id = source.id and stream_group = latest.stream_group
-                and state = 'scheduled') as blocked_until,
-            (select count(*) from partitions where source_id = source.id and active) as partitions,
-            (select count(*) from partitions where source_id = source.id and active and not is_valid) as invalid
-        from sources as source
-        left join (select source_id, stream_group, max(id) as sync_id from syncs group by source_id, stream_group)
-            as latest on latest.source_id = source.id
-        where source.removed_at is null order by source.name, latest.stream_group";
-    let mut all = Vec::new();
-    for row in conn.rows(sql, args![]).await? {
-        let latest = match row.get::<Option<i64>>("sync_id")? {
-            Some(id) => sync(conn, SyncId(id)).await?,
-            None => None,
-        };
-        let last_error = latest.as_ref().and_then(|sync| {
-            let first = sync.errors.first()?;
-            let count = u64::try_from(sync.errors_total).unwrap_or_default();
-            let (code, detail) = (first.code.clone(), first.detail.clone());
-            let what = first.title.clone().unwrap_or_else(|| first.partition.clone());
-            Some(LastError { what, code, detail, count, of: sync.jobs.total })
-        });
-        let running = latest.filter(|it| it.state == SyncState::Running);
-        all.push(SourceStatus {
-            source: SourceId(row.get("id")?),
-            name: row.get("name")?,
-            provider: row.get("provider")?,
-            group: row.get("stream_group")?,
-            enabled: row.get("enabled")?,
-            last_success_at: row.time("last_success_at")?,
-            active_sync: running.map(|it| (it.id, it.jobs)),
-            blocked_until: row.time("blocked_until")?,
-            last_error,
-            partitions: row.count("partitions")?,
-            invalid_partitions: row.count("invalid")?,
-        });
-    }
-    Ok(all)
 }

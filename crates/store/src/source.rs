@@ -2,10 +2,12 @@
 //!
 //! Never returns a credential except from [`secret`].
 
+pub(crate) mod partition;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use domain::id::SourceId;
+use domain::id::{SourceId, TenantId};
 use domain::page::Partition;
 use domain::source::Settings;
 use jiff::Timestamp;
@@ -15,15 +17,14 @@ use crate::db::{Conn, Row, args, to_json};
 use crate::dialect::{each, for_update, now_ms};
 use crate::error::{StoreError, broken, corrupt};
 use crate::landing::Layouts;
-use crate::partition::{self, FoundBy};
 use crate::vault::{Secret, Vault};
-
-/// The tenant that owns every source until there are others.
-const DEFAULT_TENANT: i64 = 1;
+use partition::FoundBy;
 
 /// A source to add.
 #[derive(Clone, Debug)]
 pub struct NewSource {
+    /// Its owner.
+    pub tenant: TenantId,
     /// The word that people call it by.
     pub name: String,
     /// The word of its connector.
@@ -74,8 +75,10 @@ pub struct SourceRow {
     pub settings: Settings,
     /// Whether it may be synced.
     pub enabled: bool,
-    /// Whether it belongs to a tenant.
-    pub has_owner: bool,
+    /// Its owner.
+    pub tenant: Option<TenantId>,
+    /// What people call its owner.
+    pub tenant_name: Option<String>,
     /// Whether it has a credential.
     pub has_secret: bool,
     /// When it was added.
@@ -83,8 +86,9 @@ pub struct SourceRow {
 }
 
 const COLUMNS: &str =
-    "select id, name, provider, base_url, options, enabled, tenant_id is not null as has_owner,
-    secret is not null as has_secret, created_at from sources where removed_at is null";
+    "select source.id, source.name, provider, base_url, options, enabled, tenant_id, tenant.name as tenant_name,
+    secret is not null as has_secret, source.created_at
+    from sources as source left join tenants as tenant on tenant.id = tenant_id where removed_at is null";
 
 fn read(row: &Row) -> Result<SourceRow, StoreError> {
     let id = SourceId(row.get("id")?);
@@ -98,25 +102,35 @@ fn read(row: &Row) -> Result<SourceRow, StoreError> {
             options: options.ok_or_else(|| corrupt("sources", id, "options"))?,
         },
         enabled: row.get("enabled")?,
-        has_owner: row.get("has_owner")?,
+        tenant: row.get::<Option<i64>>("tenant_id")?.map(TenantId),
+        tenant_name: row.get("tenant_name")?,
         has_secret: row.get("has_secret")?,
         created_at: row.time("created_at")?.ok_or_else(|| corrupt("sources", id, "created_at"))?,
     })
 }
 
-pub(crate) async fn by_name(conn: &mut Conn, name: &str) -> Result<Option<SourceRow>, StoreError> {
-    let sql = format!("{COLUMNS} and name = $1");
-    conn.row(AssertSqlSafe(sql), args![name]).await?.map(|row| read(&row)).transpose()
+/// Finds the sources of a name, one for each tenant that uses it.
+pub(crate) async fn by_name(
+    conn: &mut Conn,
+    (scope, name): &(Option<TenantId>, String),
+) -> Result<Vec<SourceRow>, StoreError> {
+    let of = if scope.is_some() { "and tenant_id = $2" } else { "" };
+    let sql = format!("{COLUMNS} and source.name = $1 {of} order by source.id");
+    let mut args = args![name];
+    args.extend(scope.map(Into::into));
+    conn.rows(AssertSqlSafe(sql), args).await?.iter().map(read).collect()
 }
 
 pub(crate) async fn by_id(conn: &mut Conn, id: SourceId) -> Result<Option<SourceRow>, StoreError> {
-    let sql = format!("{COLUMNS} and id = $1");
+    let sql = format!("{COLUMNS} and source.id = $1");
     conn.row(AssertSqlSafe(sql), args![id]).await?.map(|row| read(&row)).transpose()
 }
 
-pub(crate) async fn all(conn: &mut Conn) -> Result<Vec<SourceRow>, StoreError> {
-    let sql = format!("{COLUMNS} order by name");
-    conn.rows(AssertSqlSafe(sql), args![]).await?.iter().map(read).collect()
+pub(crate) async fn all(conn: &mut Conn, scope: Option<TenantId>) -> Result<Vec<SourceRow>, StoreError> {
+    let of = if scope.is_some() { "and tenant_id = $1" } else { "" };
+    let sql = format!("{COLUMNS} {of} order by source.name, source.id");
+    let args = scope.map_or_else(Vec::new, |id| args![id]);
+    conn.rows(AssertSqlSafe(sql), args).await?.iter().map(read).collect()
 }
 
 /// A write of a source: the vault is shared, because a write may be run again.
@@ -129,16 +143,19 @@ pub(crate) async fn add(
     make_way(conn, new).await?;
     let sql =
         "insert into sources (tenant_id, name, provider, base_url, options, enabled, created_at, updated_at)
-        values ($1, $2, $3, $4, $5, true, $6, $6)
+        select id, $2, $3, $4, $5, true, $6, $6 from tenants where id = $1 and revoked_at is null
         on conflict (coalesce(tenant_id, 0), name) do update
             set options = excluded.options, enabled = true, removed_at = null, updated_at = excluded.updated_at
             where sources.removed_at is not null
         returning id";
     let options = to_json(&new.settings.options)?;
-    let args = args![DEFAULT_TENANT, &new.name, &new.provider, &new.settings.base_url, options, *now];
-    let row = conn.row(sql, args).await?.ok_or_else(|| {
-        StoreError::Conflict(format!("there is already a source named {}; choose another name", new.name))
-    })?;
+    let args = args![new.tenant, &new.name, &new.provider, &new.settings.base_url, options, *now];
+    let Some(row) = conn.row(sql, args).await? else {
+        let alive = "select id from tenants where id = $1 and revoked_at is null";
+        conn.one(alive, args![new.tenant]).await?;
+        let why = format!("there is already a source named {}; choose another name", new.name);
+        return Err(StoreError::Conflict(why));
+    };
     let id = SourceId(row.get("id")?);
     if let Some(secret) = &new.secret {
         seal(conn, id, &new.provider, secret, vault).await?;
@@ -153,7 +170,7 @@ async fn make_way(conn: &mut Conn, new: &NewSource) -> Result<(), StoreError> {
     let sql = "update sources set name = name || ' (removed ' || cast(id as text) || ')'
         where coalesce(tenant_id, 0) = $1 and name = $2 and removed_at is not null
             and (provider <> $3 or base_url <> $4)";
-    conn.execute(sql, args![DEFAULT_TENANT, &new.name, &new.provider, &new.settings.base_url]).await?;
+    conn.execute(sql, args![new.tenant, &new.name, &new.provider, &new.settings.base_url]).await?;
     Ok(())
 }
 
@@ -247,7 +264,7 @@ pub(crate) async fn secret(
 }
 
 /// Our own tables with rows of a source, children first.
-const OWN: [&str; 10] = [
+const OWN: [&str; 12] = [
     "learned",
     "events",
     "jobs",
@@ -258,6 +275,8 @@ const OWN: [&str; 10] = [
     "items",
     "budgets",
     "partitions",
+    "schedules",
+    "standings",
 ];
 
 /// Removes a source: its credential, state and jobs; with `purge` also what it landed.

@@ -238,7 +238,7 @@ fn binding(source: SourceId, provider: &str) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one home of randomness")]
-fn fill_random(bytes: &mut [u8]) -> std::io::Result<()> {
+pub(crate) fn fill_random(bytes: &mut [u8]) -> std::io::Result<()> {
     getrandom::fill(bytes).map_err(|error| std::io::Error::other(error.to_string()))
 }
 

@@ -47,7 +47,7 @@ pub(crate) async fn ask(
     join: bool,
 ) -> Result<Asked, engine::Error> {
     let group = group.to_owned();
-    Ok(match service.request(&source.name, &group, Trigger::Manual).await? {
+    Ok(match service.request_source(source.id, &group, Trigger::Manual).await? {
         Requested::Started { sync, .. } => {
             Asked { source, group, sync: Some(sync), active: None, decision: None }
         }

@@ -9,6 +9,8 @@ mod source;
 mod status;
 mod stop;
 mod sync;
+mod tenant;
+mod token;
 mod view;
 
 use std::path::PathBuf;
@@ -70,6 +72,9 @@ pub(crate) struct Global {
     /// The file with the key that credentials are sealed with; made on first start
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     key_file: Option<String>,
+    /// Only what belongs to this tenant [default: everybody's; new things go to `default`]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
+    pub(crate) tenant: Option<String>,
     /// Jobs that run side by side, 1 to 256 [default: 10]
     #[arg(long, global = true, value_name = "N", help_heading = "Global options")]
     workers: Option<String>,
@@ -122,6 +127,24 @@ pub(crate) enum Command {
     Sync(sync::SyncCommand),
     /// Show where every source stands
     Status(status::StatusArgs),
+    /// Make, list and revoke tenants, who own sources
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  syncline tenant create acme
+  syncline source add github --name api --repo acme/api --tenant acme
+  syncline tenant list"
+    )]
+    Tenant(tenant::TenantCommand),
+    /// Make, list and revoke tokens, which open the API
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  syncline token create --tenant acme --name laptop --role viewer
+  syncline token list
+  syncline token revoke 3"
+    )]
+    Token(token::TokenCommand),
     /// Run fake providers to rehearse against
     Sim(sim::SimArgs),
     /// See it work in this folder, with nothing configured
@@ -132,6 +155,8 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) config: Config,
+    /// Whose things are meant; all of them where nobody was named.
+    pub(crate) tenant: Option<String>,
     pub(crate) out: Output,
 }
 
@@ -141,6 +166,8 @@ pub(crate) async fn run(command: Command, app: App) -> anyhow::Result<Exit> {
         Command::Source(command) => source::run(command, &app).await,
         Command::Sync(command) => sync::run(command, &app).await,
         Command::Status(args) => status::run(&args, &app).await,
+        Command::Tenant(command) => tenant::run(command, &app).await,
+        Command::Token(command) => token::run(command, &app).await,
         Command::Sim(args) => sim::run(args, &app).await,
         Command::Demo(args) => demo::run(args, &app).await,
     }
@@ -164,6 +191,7 @@ impl App {
             lease: SignedDuration::try_from(config.lease).unwrap_or(SignedDuration::from_mins(1)),
             thresholds: config.thresholds,
             manual_cooldowns: config.manual_cooldowns.clone(),
+            schedule: config.schedule.clone(),
             http: HttpLimits {
                 connect_timeout: config.http_connect_timeout,
                 read_timeout: config.http_read_timeout,
@@ -174,7 +202,15 @@ impl App {
             #[cfg(debug_assertions)]
             kill_at: config.kill_at.map(|(nth, before)| engine::KillAt { nth, before }),
         };
-        SyncService::open(options).await
+        let service = SyncService::open(options).await?;
+        let Some(tenant) = &self.tenant else { return Ok(service) };
+        match service.tenant(tenant).await {
+            Ok(tenant) => Ok(service.scoped(tenant.id)),
+            Err(error) => {
+                service.close().await;
+                Err(error)
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! A credential is only ever taken from the environment, and never shown.
 
 mod add;
+mod schedule;
 
 use clap::{Args, Subcommand};
 use engine::{Finding, SourceChanges, SourceRow, SyncService, provider_specs};
@@ -15,6 +16,7 @@ use crate::output::{Field, Style, count};
 use crate::words::{self, About};
 
 pub(crate) use add::AddArgs;
+pub(crate) use schedule::{ScheduleArgs, next};
 
 /// Add, list, show, check and remove sources
 #[derive(Debug, Subcommand)]
@@ -52,6 +54,8 @@ Nothing is landed. Ends with 1 when something cannot be read.")]
 What landed stays, and so does the credential. A sync that runs goes on: `syncline sync cancel`
 stops it.")]
     Disable(NameArgs),
+    /// Show or set when a source is synced by itself
+    Schedule(ScheduleArgs),
     /// Remove a source with its credential and its place in the work
     #[command(after_help = "Examples:
   syncline source remove acme --yes             what landed from it stays
@@ -93,6 +97,7 @@ pub(crate) async fn run(command: SourceCommand, app: &App) -> anyhow::Result<Exi
         SourceCommand::Add(args) => add::run(args, app, &service).await,
         SourceCommand::List => list(app, &service).await,
         SourceCommand::Show(args) => show(&args.name, app, &service).await,
+        SourceCommand::Schedule(args) => schedule::run(&args, app, &service).await,
         SourceCommand::Check(args) => check(&args.name, app, &service).await,
         SourceCommand::Enable(args) => switch(&args.name, true, app, &service).await,
         SourceCommand::Disable(args) => switch(&args.name, false, app, &service).await,
@@ -107,6 +112,7 @@ fn source_json(source: &SourceRow) -> Value {
     json!({
         "id": source.id,
         "name": source.name,
+        "tenant": source.tenant_name,
         "provider": source.provider,
         "baseUrl": source.settings.base_url,
         "options": source.settings.options,
@@ -137,6 +143,7 @@ async fn list(app: &App, service: &SyncService) -> anyhow::Result<Exit> {
     }
     let rows = sources.iter().map(|it| {
         vec![
+            it.tenant_name.as_deref().unwrap_or("–").into(),
             Field::styled(Style::Strong, &it.name),
             about(it).title().into(),
             it.settings.base_url.as_str().into(),
@@ -145,7 +152,7 @@ async fn list(app: &App, service: &SyncService) -> anyhow::Result<Exit> {
             state(it),
         ]
     });
-    let header = ["name", "provider", "address", "reads", "credential", "state"];
+    let header = ["tenant", "name", "provider", "address", "reads", "credential", "state"];
     app.out.line(app.out.table(&header, rows).trim_fmt())?;
     Ok(Exit::Done)
 }
@@ -166,6 +173,7 @@ async fn show(name: &str, app: &App, service: &SyncService) -> anyhow::Result<Ex
     };
     let lines = [
         ("name", Field::styled(Style::Strong, &source.name)),
+        ("tenant", source.tenant_name.as_deref().unwrap_or("–").into()),
         ("provider", about(&source).title().into()),
         ("address", source.settings.base_url.as_str().into()),
         ("reads", view::options_text(&source.settings.options).into()),

@@ -1,12 +1,13 @@
-//! `syncline status`: where every source stands, and whether it can be synced now.
+//! `syncline status`: where every source stands, whether it can be synced now, and when it is synced next.
 
 use clap::Args;
-use engine::{SourceRow, SourceStatus, SyncService};
+use domain::policy::status::State;
+use engine::{GroupStatus, SyncService};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::App;
-use super::follow::groups;
+use super::source::next;
 use super::view;
 use crate::exit::Exit;
 use crate::output::{Field, Style, clock_time, count};
@@ -16,18 +17,13 @@ use crate::words::{self, About};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   syncline status
+  syncline status --tenant acme
   syncline status --json | jq '.sources[] | select(.state != \"idle\")'
 
-States: new (never synced), idle, syncing, blocked (waits for the provider's limit),
-error (the last sync failed), off.")]
+States: idle, syncing, finishing (its last jobs), recovering, blocked (waits for the provider's
+limit), error (the last sync failed). Shown as new what was never synced, as off what is
+switched off; both are idle in --json.")]
 pub(crate) struct StatusArgs;
-
-/// A source and group as it stands, with what was looked up for it.
-struct Standing {
-    status: SourceStatus,
-    group: String,
-    can_sync_now: bool,
-}
 
 /// Runs the command.
 pub(crate) async fn run(_: &StatusArgs, app: &App) -> anyhow::Result<Exit> {
@@ -39,121 +35,112 @@ pub(crate) async fn run(_: &StatusArgs, app: &App) -> anyhow::Result<Exit> {
 
 async fn show(app: &App, service: &SyncService) -> anyhow::Result<Exit> {
     let now = service.clock().now();
-    let sources = service.sources().await?;
-    let mut standings = Vec::new();
-    for status in service.status().await? {
-        if let Some(source) = sources.iter().find(|it| it.id == status.source) {
-            standings.extend(standings_of(service, source, status).await?);
-        }
-    }
-    let values: Vec<Value> = standings.iter().map(|it| it.json(now)).collect();
-    app.out.json(&json!({ "sources": values }))?;
-    if standings.is_empty() {
+    let all = service.status(None).await?;
+    app.out.json(&json!({ "sources": all.iter().map(status_json).collect::<Vec<_>>() }))?;
+    if all.is_empty() {
         app.out.line("no source yet: add one with `syncline source add`, or see `syncline demo`")?;
         return Ok(Exit::Done);
     }
-    let header = ["source", "group", "state", "last success", ">progress", "note"];
-    let rows = standings.iter().map(|it| it.fields(now));
+    let several = all.iter().any(|it| it.tenant != all[0].tenant);
+    let mut header = vec!["source", "group", "state", "last success", "next sync", ">progress", "note"];
+    if several {
+        header.insert(0, "tenant");
+    }
+    let rows = all.iter().map(|it| {
+        let mut fields = fields(it, now);
+        if several {
+            fields.insert(0, it.tenant_name.as_deref().unwrap_or("–").into());
+        }
+        fields
+    });
     app.out.line(app.out.table(&header, rows).trim_fmt())?;
     Ok(Exit::Done)
 }
 
-/// A source that was never synced stands in one row for each of its groups.
-async fn standings_of(
-    service: &SyncService,
-    source: &SourceRow,
-    status: SourceStatus,
-) -> Result<Vec<Standing>, engine::Error> {
-    let mut found = Vec::new();
-    for group in groups(source, status.group.as_deref()) {
-        let decision = service.decide(source, group).await?;
-        let can_sync_now = decision.is_some_and(|it| it.action == domain::policy::Action::Start);
-        found.push(Standing { status: status.clone(), group: group.to_owned(), can_sync_now });
-    }
-    Ok(found)
+fn about(status: &GroupStatus) -> About<'_> {
+    About { source: &status.name, provider: &status.provider }
 }
 
-impl Standing {
-    fn about(&self) -> About<'_> {
-        About { source: &self.status.name, provider: &self.status.provider }
-    }
+/// How a source's group stands, as a JSON object; times are epoch milliseconds.
+fn status_json(status: &GroupStatus) -> Value {
+    let error = status.last_sync_error.as_ref().map(|it| {
+        let mut value = view::fault_json(about(status), &it.code, &it.detail);
+        value["what"] = json!(it.what);
+        value["failed"] = json!(it.count);
+        value["of"] = json!(it.of);
+        value
+    });
+    let progress = status.active_job_progress;
+    json!({
+        "source": status.name,
+        "provider": status.provider,
+        "tenant": status.tenant_name,
+        "group": status.group,
+        "enabled": status.enabled,
+        "state": status.state,
+        "canSyncNow": status.can_sync_now,
+        "cooldownMs": status.cooldown_ms,
+        "blockedUntil": status.blocked_until.map(Timestamp::as_millisecond),
+        "activeSync": status.active_sync,
+        "activeJobProgress": progress.map(|it| json!({ "current": it.current, "total": it.total })),
+        "lastSyncedAt": status.last_synced_at.map(Timestamp::as_millisecond),
+        "lastSyncError": error,
+        "nextSyncAt": status.next_sync_at.map(Timestamp::as_millisecond),
+        "skippedTicks": status.skipped_ticks,
+        "failedPartitions": status.failed_partitions,
+        "invalidPartitions": status.invalid_partitions,
+    })
+}
 
-    /// Returns the word for where it stands, and how it is coloured.
-    fn state(&self, now: Timestamp) -> (&'static str, Style) {
-        let status = &self.status;
-        let is_blocked = status.blocked_until.is_some_and(|it| it > now);
-        let failed_whole = status.last_error.as_ref().is_some_and(|it| it.count >= it.of);
-        match &status.active_sync {
-            _ if !status.enabled => ("off", Style::Quiet),
-            Some((_, jobs)) if jobs.running == 0 && is_blocked => ("blocked", Style::Careful),
-            Some(_) => ("syncing", Style::Name),
-            None if is_blocked => ("blocked", Style::Careful),
-            None if failed_whole => ("error", Style::Bad),
-            None if status.last_success_at.is_none() && status.last_error.is_none() => ("new", Style::Quiet),
-            None => ("idle", Style::Good),
-        }
-    }
+/// Returns the word for where it stands, and how it is coloured.
+fn state(status: &GroupStatus) -> (&'static str, Style) {
+    let style = match status.state {
+        State::Syncing | State::Finishing | State::Recovering => Style::Name,
+        State::Blocked => Style::Careful,
+        State::Error => Style::Bad,
+        State::Idle if !status.enabled => return ("off", Style::Quiet),
+        State::Idle if status.last_ended_at.is_none() => return ("new", Style::Quiet),
+        // What is not whole is never green.
+        State::Idle if status.last_sync_error.is_some() => Style::Careful,
+        State::Idle => Style::Good,
+    };
+    (status.state.as_str(), style)
+}
 
-    fn progress(&self) -> Option<(u64, u64)> {
-        let (_, jobs) = self.status.active_sync?;
-        Some((jobs.completed + jobs.discarded + jobs.cancelled, jobs.total))
-    }
+fn fields(status: &GroupStatus, now: Timestamp) -> Vec<Field> {
+    let (state, style) = state(status);
+    let progress = status
+        .active_job_progress
+        .map_or_else(String::new, |it| format!("{}/{} jobs", count(it.current), count(it.total)));
+    vec![
+        Field::styled(Style::Strong, &status.name),
+        status.group.as_str().into(),
+        Field::styled(style, state),
+        view::moment(status.last_synced_at, now).into(),
+        next(status.next_sync_at, now).into(),
+        progress.into(),
+        note(status, now).into(),
+    ]
+}
 
-    fn json(&self, now: Timestamp) -> Value {
-        let status = &self.status;
-        let error = status.last_error.as_ref().map(|it| {
-            let mut value = view::fault_json(self.about(), &it.code, &it.detail);
-            value["failed"] = json!(it.count);
-            value["of"] = json!(it.of);
-            value
-        });
-        json!({
-            "source": status.name,
-            "provider": status.provider,
-            "group": self.group,
-            "state": self.state(now).0,
-            "canSyncNow": self.can_sync_now,
-            "activeSync": status.active_sync.map(|it| it.0),
-            "activeJobProgress": self.progress().map(|(current, total)| json!({ "current": current, "total": total })),
-            "blockedUntil": status.blocked_until.map(Timestamp::as_millisecond),
-            "lastSyncedAt": status.last_success_at.map(Timestamp::as_millisecond),
-            "lastSyncError": error,
-            "partitions": status.partitions,
-            "invalidPartitions": status.invalid_partitions,
-        })
+fn note(status: &GroupStatus, now: Timestamp) -> String {
+    let mut notes = Vec::new();
+    if let Some(at) = status.blocked_until.filter(|it| *it > now) {
+        notes.push(format!("waits for {} until {}", about(status).title(), clock_time(at, now)));
     }
-
-    fn fields(&self, now: Timestamp) -> Vec<Field> {
-        let (state, style) = self.state(now);
-        let progress = self
-            .progress()
-            .map_or_else(String::new, |(current, total)| format!("{}/{} jobs", count(current), count(total)));
-        vec![
-            Field::styled(Style::Strong, &self.status.name),
-            self.group.as_str().into(),
-            Field::styled(style, state),
-            view::moment(self.status.last_success_at, now).into(),
-            progress.into(),
-            self.note(now).into(),
-        ]
+    if let Some(error) = &status.last_sync_error {
+        let sentence = words::fault(about(status), &error.code, &error.detail);
+        let (failed, all) = (count(error.count), count(error.of));
+        notes.push(format!("{failed} of {all} failed, first {}: {sentence}", error.what));
     }
-
-    fn note(&self, now: Timestamp) -> String {
-        let status = &self.status;
-        let mut notes = Vec::new();
-        if let Some(at) = status.blocked_until.filter(|it| *it > now) {
-            notes.push(format!("waits for {} until {}", self.about().title(), clock_time(at, now)));
-        }
-        let waits = !notes.is_empty();
-        if let Some(error) = status.last_error.as_ref().filter(|it| !waits || it.code != view::WAITING) {
-            let sentence = words::fault(self.about(), &error.code, &error.detail);
-            let (failed, all) = (count(error.count), count(error.of));
-            notes.push(format!("{failed} of {all} failed, first {}: {sentence}", error.what));
-        }
-        if status.invalid_partitions > 0 {
-            let (invalid, all) = (count(status.invalid_partitions), count(status.partitions));
-            notes.push(format!("{invalid} of {all} parts cannot be read; they are tried again with the next `syncline sync start`"));
-        }
-        notes.join("; ")
+    if status.invalid_partitions > 0 {
+        let invalid = view::plural(status.invalid_partitions, "part");
+        notes.push(format!(
+            "{invalid} cannot be read; tried again daily, and with the next `syncline sync start`"
+        ));
     }
+    if status.skipped_ticks > 0 {
+        notes.push(format!("{} skipped, as its sync still ran", view::plural(status.skipped_ticks, "tick")));
+    }
+    notes.join("; ")
 }

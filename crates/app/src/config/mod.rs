@@ -1,4 +1,5 @@
-//! The configuration, and the one home of the environment: defaults, then the file, then `SYNCLINE_*`, then flags.
+//! The configuration, and the one home of the environment: defaults, then the file, then `.env`, then the environment, then
+//! flags.
 //!
 //! It never prints a key, a credential or the password in a database's address. Begin with `table`, which is all
 //! there is to set.
@@ -14,11 +15,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::policy::Thresholds;
-use engine::Secret;
+use engine::{Schedule, Secret};
 use jiff::SignedDuration;
 
 pub(crate) use problem::{ConfigError, shown};
-pub(crate) use table::help;
+pub(crate) use quantity::parse_go_duration;
+pub(crate) use table::{EVERY, help, parse_every};
 
 use file::read_file;
 use problem::{Origin, Problem};
@@ -38,6 +40,7 @@ pub(crate) struct Config {
     pub(crate) requests_in_flight: usize,
     pub(crate) lease: Duration,
     pub(crate) thresholds: Thresholds,
+    pub(crate) schedule: Schedule,
     pub(crate) manual_cooldowns: BTreeMap<String, SignedDuration>,
     pub(crate) http_connect_timeout: Duration,
     pub(crate) http_read_timeout: Duration,
@@ -75,9 +78,34 @@ pub(crate) fn environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
 }
 
-/// Reads one variable of the environment; `None` when it is unset, empty, or not text.
+/// The file in the working folder whose lines stand for variables that the environment does not set.
+const DOTENV_FILE: &str = ".env";
+
+/// Reads one variable of the environment or of `.env`; `None` when it is unset, empty, or not text.
 pub(crate) fn variable(name: &str) -> Option<String> {
-    std::env::var_os(name).and_then(|it| it.into_string().ok()).filter(|it| !it.is_empty())
+    let set = std::env::var_os(name).and_then(|it| it.into_string().ok());
+    let written = || read_dotenv(&mut Vec::new()).into_iter().find(|it| it.0 == name).map(|it| it.1);
+    set.or_else(written).filter(|it| !it.is_empty())
+}
+
+/// Reads `.env`; one that is not there is empty. A line that is none is told without what it says.
+fn read_dotenv(problems: &mut Vec<Problem>) -> Vec<(String, String)> {
+    let lines = match dotenvy::from_path_iter(DOTENV_FILE) {
+        Ok(lines) => lines,
+        Err(dotenvy::Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        Err(_) => {
+            problems.push(Problem::dotenv("the file cannot be read"));
+            return Vec::new();
+        }
+    };
+    let mut variables = Vec::new();
+    for line in lines {
+        match line {
+            Ok(variable) => variables.push(variable),
+            Err(_) => problems.push(Problem::dotenv("a line is not NAME=VALUE")),
+        }
+    }
+    variables
 }
 
 /// Says whether people want no colours, whatever the terminal can show (<https://no-color.org>).
@@ -96,7 +124,13 @@ impl Config {
             }
         }
         config.apply_file(layers.file, &mut problems);
-        config.apply_environment(&layers.environment, &mut problems);
+        let written = read_dotenv(&mut problems);
+        // What the environment sets, the file does not: also not wrongly.
+        let written = written.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let written: Vec<_> =
+            written.filter(|(name, _)| layers.environment.iter().all(|set| set.0 != *name)).collect();
+        config.apply_environment(&written, &Origin::DotEnv, &mut problems);
+        config.apply_environment(&layers.environment, &Origin::Environment, &mut problems);
         for (key, value) in &layers.flags {
             if let Some(setting) = table::find(key) {
                 config.apply(setting, value, &Origin::Flag(setting.flag.unwrap_or(key)), &mut problems);
@@ -132,6 +166,7 @@ impl Config {
             requests_in_flight: 0,
             lease: Duration::ZERO,
             thresholds: Thresholds::default(),
+            schedule: Schedule::default(),
             manual_cooldowns: BTreeMap::new(),
             http_connect_timeout: Duration::ZERO,
             http_read_timeout: Duration::ZERO,
@@ -165,11 +200,16 @@ impl Config {
         }
     }
 
-    fn apply_environment(&mut self, environment: &[(OsString, OsString)], problems: &mut Vec<Problem>) {
+    fn apply_environment(
+        &mut self,
+        environment: &[(OsString, OsString)],
+        origin: &Origin<'_>,
+        problems: &mut Vec<Problem>,
+    ) {
         for (name, value) in environment {
             let name = name.to_string_lossy();
             let value = value.to_string_lossy();
-            if !name.starts_with(table::PREFIX) {
+            if !table::PREFIXES.iter().any(|it| name.starts_with(it)) {
                 continue;
             }
             #[cfg(debug_assertions)]
@@ -178,8 +218,8 @@ impl Config {
                 continue;
             }
             match SETTINGS.iter().find(|it| it.variable() == name) {
-                Some(setting) => self.apply(setting, &value, &Origin::Environment, problems),
-                None => problems.push(Problem::unknown_variable(&name, &value)),
+                Some(setting) => self.apply(setting, &value, origin, problems),
+                None => problems.push(Problem::unknown_variable(&name, &value, origin)),
             }
         }
     }

@@ -32,6 +32,7 @@ pub(crate) struct Problem(String);
 pub(super) enum Origin<'a> {
     Default,
     File { path: &'a Path, line: usize },
+    DotEnv,
     Environment,
     Flag(&'static str),
 }
@@ -65,12 +66,17 @@ impl Problem {
         ))
     }
 
-    pub(super) fn unknown_variable(name: &str, value: &str) -> Self {
+    pub(super) fn dotenv(why: &str) -> Self {
+        Self(format!(".env: {why}; write lines like SYNC_INTERVAL_COMMITS=15m, or remove it"))
+    }
+
+    pub(super) fn unknown_variable(name: &str, value: &str, origin: &Origin<'_>) -> Self {
+        let place = if matches!(origin, Origin::DotEnv) { ".env" } else { "environment" };
         let known: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
         let nearest = nearest(name, known.iter().map(String::as_str));
         let hint = nearest.map(|it| format!(" did you mean {it}?")).unwrap_or_default();
         Self(format!(
-            "environment: unknown variable {name} (value `{}`);{hint} allowed are {}, and names that do not begin \
+            "{place}: unknown variable {name} (value `{}`);{hint} allowed are {}, and names that do not begin \
              with {PREFIX}",
             guarded(name, value),
             known.join(", ")
@@ -91,6 +97,7 @@ impl Origin<'_> {
         match self {
             Self::Default => setting.key.to_owned(),
             Self::File { path, line } => format!("{}, line {line}: {}", path.display(), setting.key),
+            Self::DotEnv => format!(".env: {}", setting.variable()),
             Self::Environment => format!("environment: {}", setting.variable()),
             Self::Flag(flag) => (*flag).to_owned(),
         }

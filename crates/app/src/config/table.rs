@@ -7,15 +7,23 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use domain::policy::schedule::{EVERY_MAX, EVERY_MIN};
 use engine::{Secret, provider_specs};
 use jiff::SignedDuration;
 use tracing_subscriber::EnvFilter;
 
-use super::quantity::{parse_bytes, parse_duration};
+use super::quantity::{parse_bytes, parse_duration, parse_go_duration};
 use super::{Config, LogFormat};
 
 /// What our variables begin with.
 pub(super) const PREFIX: &str = "SYNCLINE_";
+
+/// What those of the schedule begin with.
+const SYNC_PREFIX: &str = "SYNC_";
+
+/// What a variable begins with that can only be meant for this program: others are left alone, as other programs have
+/// `SYNC_` variables too.
+pub(super) const PREFIXES: [&str; 3] = [PREFIX, "SYNC_ENABLE", "SYNC_INTERVAL_"];
 
 /// One thing that can be set.
 pub(super) struct Setting {
@@ -40,7 +48,9 @@ pub(super) struct Setting {
 impl Setting {
     /// Returns the setting's name in the environment.
     pub(super) fn variable(&self) -> String {
-        format!("{PREFIX}{}", self.key.to_ascii_uppercase())
+        let name = self.key.to_ascii_uppercase();
+        // The schedule's variables were known before this program was: they keep their names.
+        if name.starts_with(SYNC_PREFIX) { name } else { format!("{PREFIX}{name}") }
     }
 }
 
@@ -171,6 +181,29 @@ pub(super) static SETTINGS: &[Setting] = &[
         })
     },
     Setting {
+        allowed: "true, false, 1 or 0",
+        help: "Whether sources are synced by themselves; a person may always ask.",
+        ..setting("sync_enabled", "true", |config, value| {
+            let word = value.to_ascii_lowercase();
+            config.schedule.enabled = matches!(word.as_str(), "true" | "1");
+            matches!(word.as_str(), "true" | "1" | "false" | "0")
+        })
+    },
+    Setting {
+        default: None,
+        default_words: "15m",
+        allowed: EVERY,
+        help: "How often commits are read, where a source has no schedule of its own.",
+        ..setting("sync_interval_commits", "", |config, value| every(config, "commits", value))
+    },
+    Setting {
+        default: None,
+        default_words: "30m",
+        allowed: EVERY,
+        help: "How often Jira is read, where a source has no schedule of its own.",
+        ..setting("sync_interval_jira", "", |config, value| every(config, "jira", value))
+    },
+    Setting {
         allowed: TIMEOUTS,
         help: "The longest time to make a connection.",
         ..setting("http_connect_timeout", "5s", |config, value| {
@@ -219,6 +252,18 @@ pub(super) static SETTINGS: &[Setting] = &[
         })
     },
 ];
+
+/// Which intervals are allowed, in words; the bounds are the policy's.
+pub(crate) const EVERY: &str = "a duration from 1s to 8760h, as 15m or 1h30m";
+
+/// Reads an interval.
+pub(crate) fn parse_every(value: &str) -> Option<SignedDuration> {
+    parse_go_duration(value).filter(|it| (EVERY_MIN..=EVERY_MAX).contains(it))
+}
+
+fn every(config: &mut Config, group: &str, value: &str) -> bool {
+    parse_every(value).map(|it| config.schedule.intervals.insert(group.to_owned(), it)).is_some()
+}
 
 /// Below a tenth of a second loopback is cut off, above ten minutes a hanging server holds its worker too long.
 const TIMEOUTS: &str = "a duration from 100ms to 10m";
@@ -276,8 +321,8 @@ pub(super) fn find(key: &str) -> Option<&'static Setting> {
 /// Writes the table as it stands in `syncline --help`.
 pub(crate) fn help() -> String {
     let mut text = String::from(
-        "Settings (later ones win: default, syncline.toml, environment, flag; the variable of a setting is \
-         SYNCLINE_ and its name in capitals):\n",
+        "Settings (later ones win: default, syncline.toml, .env, environment, flag; behind each stands the name of \
+         its variable):\n",
     );
     for it in SETTINGS {
         let flag = it.flag.map(|flag| format!(", {flag}")).unwrap_or_default();

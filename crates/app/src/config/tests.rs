@@ -7,7 +7,7 @@ use domain::policy::Thresholds;
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
-use super::quantity::{UNITS, parse_bytes, parse_duration};
+use super::quantity::{UNITS, parse_bytes, parse_duration, parse_go_duration};
 use super::table::SETTINGS;
 use super::{Config, Layers, shown};
 
@@ -240,5 +240,68 @@ proptest! {
         parse_duration(&text);
         parse_bytes(&text);
         shown(&text);
+    }
+}
+
+#[test]
+fn intervals_are_read_as_in_go() {
+    let cases = [
+        ("15m", Some(900_000_000_000)),
+        ("1h30m", Some(5_400_000_000_000)),
+        ("30m1h", Some(5_400_000_000_000)),
+        ("1.5h", Some(5_400_000_000_000)),
+        (".5s", Some(500_000_000)),
+        ("1.s", Some(1_000_000_000)),
+        ("+90s", Some(90_000_000_000)),
+        ("-5m", Some(-300_000_000_000)),
+        ("1s1s", Some(2_000_000_000)),
+        ("2us3ns", Some(2_003)),
+        ("1µs", Some(1_000)),
+        ("0", Some(0)),
+        ("-0", Some(0)),
+        ("0s", Some(0)),
+        ("", None),
+        ("-", None),
+        ("+", None),
+        ("15", None),
+        ("1.5", None),
+        ("m", None),
+        (".s", None),
+        ("1 s", None),
+        ("1d", None),
+        ("--1s", None),
+        ("1h-30m", None),
+        ("1e3s", None),
+        ("3000000h", None),
+        ("99999999999999999999999999999999999999999s", None),
+    ];
+    for (text, nanos) in cases {
+        assert_eq!(parse_go_duration(text).map(|it| it.as_nanos()), nanos, "{text:?}");
+    }
+}
+
+#[test]
+fn the_schedule_is_configured() {
+    let config = load(None, &[], &[]).unwrap();
+    assert!(config.schedule.enabled && config.schedule.intervals.is_empty());
+    let file = Some("sync_interval_jira = \"2h\"\n");
+    let environment = [("SYNC_INTERVAL_COMMITS", "90s"), ("SYNC_ENABLED", "False"), ("SYNC_PROFILE", "7")];
+    let config = load(file, &environment, &[]).unwrap();
+    assert!(!config.schedule.enabled);
+    let seconds: Vec<_> =
+        config.schedule.intervals.iter().map(|it| (it.0.as_str(), it.1.as_secs())).collect();
+    assert_eq!(seconds, [("commits", 90), ("jira", 7200)]);
+    for (name, value) in [
+        ("SYNC_INTERVAL_COMMITS", "0s"),
+        ("SYNC_INTERVAL_COMMITS", "-1h"),
+        ("SYNC_INTERVAL_COMMITS", "1ms"),
+        ("SYNC_INTERVAL_JIRA", "8761h"),
+        ("SYNC_INTERVAL_JIRA", "half an hour"),
+        ("SYNC_INTERVAL_JIRA", ""),
+        ("SYNC_ENABLED", "maybe"),
+    ] {
+        let error = load(None, &[(name, value)], &[]).unwrap_err();
+        let expected = format!("environment: {name}: `{value}` is not allowed; allowed is ");
+        assert!(error.contains(&expected), "{error}");
     }
 }

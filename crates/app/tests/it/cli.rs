@@ -10,3 +10,4 @@ mod secret;
 mod signal;
 mod source;
 mod sync;
+mod tenant;

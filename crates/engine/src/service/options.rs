@@ -10,6 +10,7 @@ use domain::policy::Thresholds;
 use jiff::SignedDuration;
 use store::Secret;
 
+use super::schedule::Schedule;
 use crate::clock::Clock;
 use crate::http::HttpLimits;
 
@@ -34,6 +35,8 @@ pub struct Options {
     pub manual_cooldowns: BTreeMap<String, SignedDuration>,
     /// The limits of outbound requests.
     pub http: HttpLimits,
+    /// Whether and when sources are synced by themselves.
+    pub schedule: Schedule,
     /// The time.
     pub clock: Clock,
     /// At which write transaction this process kills itself, for crash tests; debug builds only.

@@ -11,9 +11,9 @@ use super::Commit;
 use crate::db::{Conn, args, to_json};
 use crate::dialect::each;
 use crate::error::StoreError;
-use crate::partition::{self, FoundBy};
 use crate::queue::Lease;
 use crate::queue::enqueue::{self, Streams};
+use crate::source::partition::{self, FoundBy};
 
 /// Keeps what a page found and makes its jobs.
 pub(super) async fn found(

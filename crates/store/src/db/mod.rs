@@ -234,6 +234,9 @@ arg_from! {
     Option<Vec<u8>>, it => Self::Bytes(it);
     jiff::Timestamp, it => Self::Int(Some(it.as_millisecond()));
     Option<jiff::Timestamp>, it => Self::Int(it.map(jiff::Timestamp::as_millisecond));
+    domain::id::TenantId, it => Self::Int(Some(it.0));
+    domain::id::TokenId, it => Self::Int(Some(it.0));
+    Option<domain::id::TenantId>, it => Self::Int(it.map(|it| it.0));
     domain::id::SourceId, it => Self::Int(Some(it.0));
     domain::id::SyncId, it => Self::Int(Some(it.0));
     domain::id::JobId, it => Self::Int(Some(it.0));

@@ -6,7 +6,7 @@ use domain::id::SourceId;
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
-use crate::db::{Conn, args, to_json};
+use crate::db::{Conn, Row, args, to_json};
 use crate::dialect::each;
 use crate::error::{StoreError, corrupt};
 
@@ -69,23 +69,23 @@ pub(crate) async fn save(conn: &mut Conn, source: SourceId, budgets: &[BudgetRow
     Ok(())
 }
 
+/// Selects budgets; conditions follow.
+pub(crate) const SELECT: &str =
+    "select source_id, bucket, request_limit, remaining, resets_at, blocked_until, observed_at from budgets";
+
 pub(crate) async fn all(conn: &mut Conn, source: SourceId) -> Result<Vec<BudgetRow>, StoreError> {
-    let sql = "select bucket, request_limit, remaining, resets_at, blocked_until, observed_at
-        from budgets where source_id = $1 order by bucket";
-    let rows = conn.rows(sql, args![source]).await?;
-    rows.iter()
-        .map(|row| {
-            let bucket: String = row.get("bucket")?;
-            Ok(BudgetRow {
-                limit: row.get("request_limit")?,
-                remaining: row.get("remaining")?,
-                resets_at: row.time("resets_at")?,
-                blocked_until: row.time("blocked_until")?,
-                observed_at: row
-                    .time("observed_at")?
-                    .ok_or_else(|| corrupt("budgets", &bucket, "observed_at"))?,
-                bucket,
-            })
-        })
-        .collect()
+    let sql = format!("{SELECT} where source_id = $1 order by bucket");
+    conn.rows(AssertSqlSafe(sql), args![source]).await?.iter().map(read).collect()
+}
+
+pub(crate) fn read(row: &Row) -> Result<BudgetRow, StoreError> {
+    let bucket: String = row.get("bucket")?;
+    Ok(BudgetRow {
+        limit: row.get("request_limit")?,
+        remaining: row.get("remaining")?,
+        resets_at: row.time("resets_at")?,
+        blocked_until: row.time("blocked_until")?,
+        observed_at: row.time("observed_at")?.ok_or_else(|| corrupt("budgets", &bucket, "observed_at"))?,
+        bucket,
+    })
 }

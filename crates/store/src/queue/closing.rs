@@ -54,7 +54,8 @@ pub(crate) async fn close_if_done(conn: &mut Conn, sync: SyncId, now: Timestamp)
         skipped: row.count("skipped")?,
     });
     if before == after {
-        return Ok(());
+        // Jobs that went on after the sync closed may have changed what is told of it.
+        return stand(conn, sync).await;
     }
     let source = row.get("source_id").map(SourceId).map_err(|_| corrupt("syncs", sync, "source_id"))?;
     conn.execute(
@@ -62,8 +63,40 @@ pub(crate) async fn close_if_done(conn: &mut Conn, sync: SyncId, now: Timestamp)
         args![sync, after.as_str(), now],
     )
     .await?;
+    stand(conn, sync).await?;
     let event = Event::SyncClosed { sync_id: sync, state: after.as_str().to_owned() };
     event::record(conn, now, &event, About { source, sync: Some(sync), job: None }).await
+}
+
+/// Keeps how the last sync of a group ended, so that a look at it reads one row.
+async fn stand(conn: &mut Conn, sync: SyncId) -> Result<(), StoreError> {
+    // The first job or item that failed, with what people call its partition.
+    let sql = "with error as (
+            select job.id, job.source_id, job.stream, job.partition, job.error_code, job.error_detail
+            from jobs as job where job.sync_id = $1 and job.state = 'discarded'
+            union all
+            select job.id, job.source_id, item.stream, item.partition, item.error_code, item.error_detail
+            from jobs as job join items as item on item.failed_job = job.id where job.sync_id = $1
+        ), first as (
+            select coalesce(partition.title, error.partition) as what, error.error_code, error.error_detail
+            from error left join partitions as partition on partition.source_id = error.source_id
+                and partition.stream = error.stream and partition.key = error.partition
+            order by error.id limit 1
+        )
+        insert into standings (source_id, stream_group, sync_id, state, ended_at, last_success_at, jobs, failed,
+            error_what, error_code, error_detail)
+        select source_id, stream_group, id, state, closed_at, case when state = 'completed' then closed_at end,
+            (select count(*) from jobs where sync_id = $1), (select count(*) from error),
+            (select what from first), (select error_code from first), (select error_detail from first)
+        from syncs where id = $1 and whole and closed_at is not null
+        on conflict (source_id, stream_group) do update
+            set sync_id = excluded.sync_id, state = excluded.state, ended_at = excluded.ended_at,
+                last_success_at = coalesce(excluded.last_success_at, standings.last_success_at),
+                jobs = excluded.jobs, failed = excluded.failed, error_what = excluded.error_what,
+                error_code = excluded.error_code, error_detail = excluded.error_detail
+            where excluded.sync_id >= standings.sync_id";
+    conn.execute(sql, args![sync]).await?;
+    Ok(())
 }
 
 struct Counts {

@@ -13,6 +13,7 @@ use sqlx::AssertSqlSafe;
 
 use super::budget::{self, BudgetRow};
 use super::closing;
+use super::schedule::{self, Tick};
 use crate::db::{Conn, args, to_json};
 use crate::dialect::{each, notify};
 use crate::error::StoreError;
@@ -26,7 +27,7 @@ const PROBE_EVERY_MS: i64 = 24 * 60 * 60 * 1000;
 pub struct StoredFacts {
     /// Whether the source is switched on.
     pub enabled: bool,
-    /// Whether it belongs to a tenant.
+    /// Whether it belongs to a tenant that is not revoked.
     pub has_owner: bool,
     /// Active partitions of the group's streams.
     pub partitions: u64,
@@ -51,6 +52,23 @@ pub struct Enqueue {
     pub trigger: Trigger,
     /// What the policy answered.
     pub decision: Decision,
+    /// The tick that asks, where one does.
+    pub tick: Option<Tick>,
+}
+
+/// A request that the policy does not let start.
+#[derive(Clone, Debug)]
+pub struct Refuse {
+    /// The source.
+    pub source: SourceId,
+    /// The group of streams.
+    pub group: &'static Group,
+    /// Why it was asked for.
+    pub trigger: Trigger,
+    /// What the policy answered.
+    pub decision: Decision,
+    /// The tick that asks, where one does, and whether it met its running sync.
+    pub tick: Option<(Tick, bool)>,
 }
 
 /// What became of a request.
@@ -68,6 +86,8 @@ pub enum Enqueued {
         /// The sync that is running.
         sync: SyncId,
     },
+    /// Another process had the tick; nothing was made.
+    TickTaken,
 }
 
 /// A group's streams: each with its name, its place in the order of claims, and whether it is read by items.
@@ -87,13 +107,12 @@ pub(crate) async fn facts(
     now: Timestamp,
 ) -> Result<StoredFacts, StoreError> {
     let sql = format!(
-        "select enabled, tenant_id is not null as has_owner,
+        "select enabled, exists (select 1 from tenants where id = tenant_id and revoked_at is null) as has_owner,
             (select count(*) from partitions where source_id = $1 and active
                 and stream in (select t.value ->> 0 from {})) as partitions,
             (select max(created_at) from syncs where source_id = $1 and stream_group = $3
                 and trigger = 'manual') as last_manual_at,
-            (select max(closed_at) from syncs where source_id = $1 and stream_group = $3
-                and state = 'completed' and whole) as last_success_at,
+            (select last_success_at from standings where source_id = $1 and stream_group = $3) as last_success_at,
             (select id from syncs where source_id = $1 and stream_group = $3
                 and state = 'running' and whole) as active_sync
         from sources where id = $1 and removed_at is null",
@@ -119,12 +138,20 @@ pub(crate) async fn enqueue(
     (request, now): &(Enqueue, Timestamp),
 ) -> Result<Enqueued, StoreError> {
     let now = *now;
+    if let Some(tick) = &request.tick
+        && !schedule::take(conn, request.source, request.group.name, tick, now).await?
+    {
+        return Ok(Enqueued::TickTaken);
+    }
     let sql = "insert into syncs (source_id, stream_group, trigger, whole, state, created_at)
         select id, $2, $3, true, $4, $5 from sources where id = $1 and removed_at is null
         on conflict do nothing returning id";
     let running = SyncState::Running.as_str();
     let args = args![request.source, request.group.name, request.trigger.as_str(), running, now];
     let Some(row) = conn.row(sql, args).await? else {
+        if request.tick.is_some() {
+            schedule::skip(conn, request.source, request.group.name, now).await?;
+        }
         return active(conn, request).await;
     };
     let sync = SyncId(row.get("id")?);
@@ -153,6 +180,24 @@ async fn active(conn: &mut Conn, request: &Enqueue) -> Result<Enqueued, StoreErr
     // Where it closed in between, the whole transaction is tried again.
     let row = conn.row(sql, args![request.source, request.group.name]).await?.ok_or(StoreError::Busy)?;
     Ok(Enqueued::Active { sync: SyncId(row.get("id")?) })
+}
+
+/// Keeps that a request was not let through, and why; false when it was of a tick that another process had.
+pub(crate) async fn refuse(
+    conn: &mut Conn,
+    (refused, now): &(Refuse, Timestamp),
+) -> Result<bool, StoreError> {
+    if let Some((tick, met_running)) = &refused.tick {
+        let group = refused.group.name;
+        if !schedule::take(conn, refused.source, group, tick, *now).await? {
+            return Ok(false);
+        }
+        if *met_running {
+            schedule::skip(conn, refused.source, group, *now).await?;
+        }
+    }
+    record_request(conn, refused.source, refused.trigger, refused.decision, None, *now).await?;
+    Ok(true)
 }
 
 /// Makes the jobs of the partitions `keys` of a stream that a page found, and returns how many.

@@ -5,6 +5,7 @@
 pub(crate) mod budget;
 pub(crate) mod closing;
 pub(crate) mod enqueue;
+pub(crate) mod schedule;
 pub(crate) mod settle;
 pub(crate) mod wakeup;
 

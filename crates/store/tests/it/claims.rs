@@ -69,7 +69,7 @@ async fn many_requests_start_one_sync(database: &Database) {
     let answers = requests.join_all().await;
     let started = answers.iter().filter(|it| matches!(it, Enqueued::Started { .. })).count();
     assert_eq!(started, 1, "{answers:?}");
-    let syncs = store.syncs(None, 10).await.unwrap();
+    let syncs = store.syncs(None, None, 10).await.unwrap();
     assert_eq!((syncs.len(), syncs[0].jobs.total), (1, 3));
 }
 
@@ -190,7 +190,7 @@ async fn a_waiter_is_woken_by_a_request(database: &Database) {
     start(&store, source, at(1)).await;
     let waited = tokio::time::timeout(std::time::Duration::from_secs(20), wakeups.wait()).await;
     waited.expect("a request wakes whoever waits");
-    let jobs = other.jobs(store.syncs(None, 1).await.unwrap()[0].id).await.unwrap();
+    let jobs = other.jobs(store.syncs(None, None, 1).await.unwrap()[0].id).await.unwrap();
     assert_eq!(jobs[0].state, JobState::Available);
     assert_eq!(SignedDuration::ZERO, jobs[0].not_before.duration_since(at(1)));
 }

@@ -146,10 +146,11 @@ async fn a_refused_credential_stops_every_job_of_the_source(database: &Database)
     let closed = read(&store, &sync).await;
     assert_eq!((closed.state, closed.jobs.discarded, closed.errors_total), (SyncState::Failed, 5, 5));
     assert!(closed.errors.iter().all(|it| it.code == "unauthorized"), "{:?}", closed.errors);
-    let status = store.source_status().await.unwrap();
-    let error = status[0].last_error.clone().unwrap();
-    assert_eq!((error.code.as_str(), error.count, error.of), ("unauthorized", 5, 5));
-    assert_eq!(status[0].invalid_partitions, 0);
+    let status = status(&store).await;
+    let standing = status.standing.unwrap();
+    assert_eq!((standing.state, standing.failed, standing.jobs), (SyncState::Failed, 5, 5));
+    assert_eq!(standing.error.unwrap().1, "unauthorized");
+    assert_eq!(status.invalid_partitions, 0);
 }
 
 async fn a_cancelled_sync_stops(database: &Database) {
@@ -333,13 +334,13 @@ async fn an_invalid_partition_is_probed_once_a_day(database: &Database) {
     let gone = failed(Verdict::Discard { invalidates: true }, "gone");
     store.settle(&leases[1], gone, at(3)).await.unwrap();
     assert_eq!(read(&store, &sync).await.state, SyncState::Partial);
-    assert_eq!(store.source_status().await.unwrap()[0].invalid_partitions, 1);
+    assert_eq!(status(&store).await.invalid_partitions, 1);
     let day = 24 * 60 * 60;
     assert_eq!(jobs_of_next(&store, source, Trigger::Cron, 100).await, 1);
     assert_eq!(jobs_of_next(&store, source, Trigger::Cron, day + 2).await, 1);
     assert_eq!(jobs_of_next(&store, source, Trigger::Manual, day + 2).await, 2, "a person may always ask");
     // That one completed, so it is valid again.
-    assert_eq!(store.source_status().await.unwrap()[0].invalid_partitions, 0);
+    assert_eq!(status(&store).await.invalid_partitions, 0);
 }
 
 async fn jobs_of_next(store: &Store, source: domain::id::SourceId, trigger: Trigger, now: i64) -> u64 {

@@ -40,7 +40,7 @@ async fn a_damaged_cursor_is_named_and_left_alone(database: &Database) {
     database.execute("delete from validators").await;
     database.execute("update sources set options = ''").await;
     named(&store.open_job(&lease).await, &["sources", "options"]);
-    named(&store.sources().await, &["sources", "options"]);
+    named(&store.sources(None).await, &["sources", "options"]);
     // The job can still be settled: nothing is stuck.
     let stopped = failed(Verdict::Discard { invalidates: false }, "corrupt_state");
     store.settle(&lease, stopped, at(4)).await.unwrap();

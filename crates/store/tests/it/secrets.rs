@@ -31,7 +31,7 @@ async fn opened(store: &Store, source: SourceId) -> Option<String> {
 async fn a_credential_is_sealed_and_opened(database: &Database) {
     let (store, source) = with_secret(database).await;
     assert_eq!(opened(&store, source).await.as_deref(), Some("ghp_secret"));
-    assert!(store.source("work").await.unwrap().unwrap().has_secret);
+    assert!(source_named(&store, "work").await.unwrap().has_secret);
     let dump = database.dump("sources").await.join("\n");
     let hex = "6768705f736563726574";
     assert!(!dump.contains("ghp_secret") && !dump.to_lowercase().contains(hex), "{dump}");

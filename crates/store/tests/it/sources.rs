@@ -4,7 +4,7 @@ use domain::page::Page;
 use domain::policy::Verdict;
 use domain::trigger::Trigger;
 use serde_json::{Value, json};
-use store::{BudgetRow, NewSource, Secret, SecretChange, SourceChange, StoreError};
+use store::{BudgetRow, NewSource, Refuse, Secret, SecretChange, SourceChange, StoreError};
 
 use crate::database::Database;
 use crate::world::*;
@@ -27,15 +27,15 @@ async fn a_name_is_taken_once(database: &Database) {
     let taken = store.add_source(new_source("work", vec![]), &vault(), at(1)).await;
     assert!(matches!(&taken, Err(StoreError::Conflict(why)) if why.contains("work")), "{taken:?}");
     let other = store.add_source(new_source("another", vec![]), &vault(), at(1)).await.unwrap();
-    let names: Vec<_> = store.sources().await.unwrap().into_iter().map(|it| (it.name, it.id)).collect();
+    let names: Vec<_> = store.sources(None).await.unwrap().into_iter().map(|it| (it.name, it.id)).collect();
     assert_eq!(names, [("another".to_owned(), other), ("work".to_owned(), source)]);
-    let row = store.source("work").await.unwrap().unwrap();
+    let row = source_named(&store, "work").await.unwrap();
     assert_eq!(
-        (row.provider.as_str(), row.enabled, row.has_owner, row.has_secret),
-        ("toy", true, true, false)
+        (row.provider.as_str(), row.enabled, row.tenant_name.as_deref(), row.has_secret),
+        ("toy", true, Some("default"), false)
     );
     assert_eq!((row.settings.options, row.created_at), (json!({ "repo": ["toy/1"] }), at(0)));
-    assert_eq!(store.source("nobody").await.unwrap(), None);
+    assert_eq!(source_named(&store, "nobody").await, None);
     assert_eq!(store.source_by_id(domain::id::SourceId(99)).await.unwrap(), None);
 }
 
@@ -57,7 +57,7 @@ async fn roots_that_leave_the_settings_are_not_read_any_more(database: &Database
     store.update_source(source, change, &vault(), at(4)).await.unwrap();
     let active = "select stream || ' ' || key from partitions where active order by stream, key";
     assert_eq!(database.lines(active).await, ["branches b", "projects b", "projects c"]);
-    assert!(!store.source("work").await.unwrap().unwrap().enabled);
+    assert!(!source_named(&store, "work").await.unwrap().enabled);
 }
 
 async fn what_was_learned_lasts_until_the_source_changes(database: &Database) {
@@ -120,7 +120,7 @@ async fn a_removed_source_keeps_its_rows_and_comes_back(database: &Database) {
     let source = store.add_source(new(), &vault(), at(0)).await.unwrap();
     land_one(&store, source, 1).await;
     store.remove_source(source, false).await.unwrap();
-    assert_eq!(store.source("work").await.unwrap(), None);
+    assert_eq!(source_named(&store, "work").await, None);
     assert_eq!(store.source_by_id(source).await.unwrap(), None);
     assert_eq!(store.landed_counts(source).await.unwrap().last().unwrap().1, 1);
     let left = "select cast(count(*) as text) from sources where secret is not null or removed_at is null";
@@ -153,7 +153,7 @@ async fn a_removed_source_at_another_address_is_another_source(database: &Databa
     let third = NewSource { provider: "toy2".to_owned(), ..new_source("work", vec![]) };
     let third = store.add_source(third, &vault(), at(10)).await.unwrap();
     assert!(third != source && third != other);
-    let found: Vec<_> = store.sources().await.unwrap().into_iter().map(|it| it.id).collect();
+    let found: Vec<_> = store.sources(None).await.unwrap().into_iter().map(|it| it.id).collect();
     assert_eq!(found, [third]);
 }
 
@@ -243,7 +243,8 @@ async fn a_refused_request_is_kept_as_an_event(database: &Database) {
         reason: domain::policy::Reason::NothingToSync,
         metadata: domain::policy::Metadata::default(),
     };
-    store.refuse(source, Trigger::Cron, decision, at(5)).await.unwrap();
+    let refused = Refuse { source, group: &GROUP, trigger: Trigger::Cron, decision, tick: None };
+    store.refuse(refused, at(5)).await.unwrap();
     let events = event_rows(database, &store).await;
     assert_eq!((events.len(), events[0].name.as_str(), events[0].at), (1, "sync.request", at(5)));
     let fields = &events[0].fields;
@@ -253,5 +254,5 @@ async fn a_refused_request_is_kept_as_an_event(database: &Database) {
         (&json!("block"), &json!("nothing_to_sync"))
     );
     assert_eq!(events[0].source, Some(source));
-    assert_eq!(store.events_after(events[0].id, 10).await.unwrap(), []);
+    assert_eq!(store.events_after(None, events[0].id, 10).await.unwrap(), []);
 }

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use domain::connector::{Auth, Group, Limits, Spec, Stream};
-use domain::id::SourceId;
+use domain::id::{SourceId, TenantId};
 use domain::page::{Cursor, Next, Page, Partition, Record, Sweep, Wanted};
 use domain::policy::{Action, Decision, Metadata, Reason, Verdict};
 use domain::source::Settings;
@@ -13,8 +13,8 @@ use domain::trigger::Trigger;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use store::{
-    Claim, Commit, Enqueue, Enqueued, EventRow, Lease, NewSource, Options, Pass, Settlement, Store, SyncRow,
-    Vault,
+    Claim, Commit, Enqueue, Enqueued, EventRow, Lease, NewSource, Options, Pass, Settlement, SourceRow,
+    StatusQuery, Store, StoredStatus, SyncRow, Vault,
 };
 
 use crate::database::Database;
@@ -81,6 +81,7 @@ pub(crate) fn partition(stream: &'static str, key: &str) -> Partition {
 
 pub(crate) fn new_source(name: &str, roots: Vec<Partition>) -> NewSource {
     NewSource {
+        tenant: TenantId(1),
         name: name.to_owned(),
         provider: "toy".to_owned(),
         settings: Settings {
@@ -101,7 +102,22 @@ pub(crate) async fn begin(database: &Database, roots: Vec<Partition>) -> (Store,
 
 pub(crate) fn request(source: SourceId, trigger: Trigger) -> Enqueue {
     let decision = Decision { action: Action::Start, reason: Reason::Ready, metadata: Metadata::default() };
-    Enqueue { source, group: &GROUP, trigger, decision }
+    Enqueue { source, group: &GROUP, trigger, decision, tick: None }
+}
+
+/// Finds the one source of a name.
+pub(crate) async fn source_named(store: &Store, name: &str) -> Option<SourceRow> {
+    let mut found = store.sources_named(None, name).await.unwrap();
+    assert!(found.len() <= 1, "{found:?}");
+    found.pop()
+}
+
+/// Reads how the one source stands.
+pub(crate) async fn status(store: &Store) -> StoredStatus {
+    let query = StatusQuery { scope: None, source: None, provider: "toy", group: &GROUP };
+    let mut all = store.status(query).await.unwrap();
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
 }
 
 /// Begins a sync.
@@ -109,6 +125,7 @@ pub(crate) async fn start(store: &Store, source: SourceId, now: Timestamp) -> Sy
     match store.enqueue(request(source, Trigger::Cron), now).await.unwrap() {
         Enqueued::Started { sync, .. } => store.sync(sync).await.unwrap().unwrap(),
         Enqueued::Active { sync } => panic!("sync {sync} is running already"),
+        Enqueued::TickTaken => panic!("there was no tick"),
     }
 }
 
@@ -229,7 +246,7 @@ pub(crate) async fn complete(store: &Store, lease: &Lease, now: Timestamp) {
 pub(crate) async fn event_rows(database: &Database, store: &Store) -> Vec<EventRow> {
     let count = database.dump("events").await.len();
     loop {
-        let rows = store.events_after(domain::id::EventId(0), 1000).await.unwrap();
+        let rows = store.events_after(None, domain::id::EventId(0), 1000).await.unwrap();
         if rows.len() == count {
             return rows;
         }

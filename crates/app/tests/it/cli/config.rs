@@ -7,7 +7,7 @@ type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str
 
 #[tokio::test]
 async fn what_is_wrong_is_named() {
-    let cases: [Case; 11] = [
+    let cases: [Case; 15] = [
         (
             "workers = 0\n",
             &[],
@@ -35,6 +35,20 @@ async fn what_is_wrong_is_named() {
             "",
             "unknown variable SYNCLINE_LEESE (value `1m`); did you mean SYNCLINE_LEASE?",
         ),
+        (
+            "",
+            &[("SYNC_INTERVAL_COMMITS", "fortnightly")],
+            "",
+            "environment: SYNC_INTERVAL_COMMITS: `fortnightly` is not allowed; allowed is a duration from 1s to 8760h",
+        ),
+        ("", &[("SYNC_INTERVAL_JIRA", "-5m")], "", "SYNC_INTERVAL_JIRA: `-5m` is not allowed"),
+        (
+            "",
+            &[("SYNC_ENABLED", "perhaps")],
+            "",
+            "SYNC_ENABLED: `perhaps` is not allowed; allowed is true, false",
+        ),
+        ("", &[("SYNC_INTERVAL_COMMIT", "5m")], "", "did you mean SYNC_INTERVAL_COMMITS?"),
         ("", &[], "--workers 1000", "--workers: `1000` is not allowed"),
         (
             "",
@@ -106,4 +120,25 @@ async fn a_key_file_that_others_may_read_is_refused() {
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
     let said = sandbox.ends(5, "status").await;
     assert!(said.stderr.contains("chmod 600"), "{}", said.stderr);
+}
+
+#[tokio::test]
+async fn what_the_environment_does_not_set_stands_in_a_file() {
+    let sandbox = Sandbox::new();
+    sandbox.write(".env", "# mine\nexport SYNC_INTERVAL_COMMITS=\"0s\"\nOTHER=1\n");
+    let said = sandbox.ends(2, "status").await;
+    assert!(said.stderr.contains(".env: SYNC_INTERVAL_COMMITS: `0s` is not allowed"), "{}", said.stderr);
+    // What is set wins, also over what would be wrong.
+    let sandbox = sandbox.set("SYNC_INTERVAL_COMMITS", "1h");
+    sandbox.ends(0, "status").await;
+    sandbox.write(".env", "SYNCLINE_WORKERZ=3\n");
+    let said = sandbox.ends(2, "status").await;
+    assert!(said.stderr.contains(".env: unknown variable SYNCLINE_WORKERZ"), "{}", said.stderr);
+    sandbox.write(".env", "SYNCLINE_KEY='s3cret\n");
+    let said = sandbox.ends(2, "status").await;
+    assert!(said.stderr.contains(".env: a line is not NAME=VALUE"), "{}", said.stderr);
+    assert!(!said.stderr.contains("s3cret"), "{}", said.stderr);
+    // A credential may stand there too.
+    sandbox.write(".env", "MINE=good-token\n");
+    sandbox.ends(0, "source add github --name a --repo acme/repo-1 --token-env MINE").await;
 }

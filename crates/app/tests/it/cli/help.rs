@@ -2,7 +2,7 @@
 
 use super::sandbox::Sandbox;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 23] = [
     "",
     "source",
     "source add",
@@ -11,12 +11,21 @@ const COMMANDS: [&str; 14] = [
     "source show",
     "source check",
     "source remove",
+    "source schedule",
     "sync",
     "sync start",
     "sync status",
     "sync cancel",
     "status",
     "sim",
+    "tenant",
+    "tenant create",
+    "tenant list",
+    "tenant revoke",
+    "token",
+    "token create",
+    "token list",
+    "token revoke",
 ];
 
 #[tokio::test]
@@ -55,12 +64,12 @@ async fn the_readme_names_every_setting_and_exit_code() {
     let (_, settings) = help.split_once("Settings (").unwrap();
     let (_, settings) = settings.split_once('\n').unwrap();
     let mut found = 0;
-    for line in settings.lines().filter(|it| it.contains("[SYNCLINE_")) {
+    for line in settings.lines().filter(|it| it.contains("[SYNC")) {
         let key = line.trim().split(' ').next().unwrap();
         assert!(readme.contains(&format!("| `{key}` |")), "the README's table lacks {key}");
         found += 1;
     }
-    assert_eq!(found, 19, "as many settings as the table has: {settings}");
+    assert_eq!(found, 22, "as many settings as the table has: {settings}");
     let (_, codes) = help.split_once("Exit codes:\n").unwrap();
     for line in codes.lines().take_while(|it| !it.is_empty()) {
         let number = line.trim().split(' ').next().unwrap();

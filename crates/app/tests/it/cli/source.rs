@@ -97,8 +97,8 @@ async fn a_source_is_switched_off_and_on() {
     }
     let status = sandbox.ends(0, "status --json").await.json();
     assert_eq!(
-        (&status["sources"][0]["state"], &status["sources"][0]["canSyncNow"]),
-        (&"off".into(), &false.into())
+        (&status["sources"][0]["enabled"], &status["sources"][0]["canSyncNow"]),
+        (&false.into(), &false.into())
     );
     let on = sandbox.ends(0, "source enable acme").await.stdout;
     assert!(on.contains("syncline sync start --source acme"), "{on}");

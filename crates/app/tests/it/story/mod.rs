@@ -9,5 +9,6 @@ mod git;
 mod limits;
 mod nodes;
 mod refusals;
+mod schedule;
 mod shutdown;
 mod states;

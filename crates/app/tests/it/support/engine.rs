@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use ::engine::{Clock, HttpLimits, Options, SealingKey, Secret, SyncService};
+use ::engine::{Clock, HttpLimits, Options, Schedule, SealingKey, Secret, SyncService};
 use domain::policy::Thresholds;
 use jiff::SignedDuration;
 
@@ -17,21 +17,36 @@ pub(crate) async fn service(database: &Database, workers: usize) -> SyncService 
 
 /// Opens the engine with other numbers to decide by.
 pub(crate) async fn service_with(database: &Database, workers: usize, thresholds: Thresholds) -> SyncService {
-    let options = Options {
+    let options = Options { thresholds, ..options(database, workers) };
+    SyncService::open(options).await.unwrap()
+}
+
+/// Opens the engine with other intervals, at a time of its own.
+pub(crate) async fn service_at(database: &Database, schedule: Schedule, clock: &Clock) -> SyncService {
+    let moved = clock.now().duration_since(Clock::default().now());
+    let options = Options { schedule, clock: clock.clone(), ..options(database, 4) };
+    let service = SyncService::open(options).await.unwrap();
+    // Opening takes the time from the database's server, which nobody moves.
+    clock.set_offset_ms(i64::try_from(moved.as_millis()).unwrap());
+    service
+}
+
+fn options(database: &Database, workers: usize) -> Options {
+    Options {
         database_url: database.url().to_owned(),
         max_page_count: None,
         key: SealingKey::Text(Secret::from(KEY.to_owned())),
         workers,
         in_flight: 32,
         lease: SignedDuration::from_secs(60),
-        thresholds,
+        thresholds: Thresholds::default(),
         manual_cooldowns: BTreeMap::new(),
         http: HttpLimits::default(),
+        schedule: Schedule::default(),
         clock: Clock::default(),
         #[cfg(debug_assertions)]
         kill_at: None,
-    };
-    SyncService::open(options).await.unwrap()
+    }
 }
 
 /// Returns the time by the engine's clock, in epoch milliseconds.

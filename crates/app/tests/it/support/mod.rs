@@ -14,7 +14,7 @@ mod truth;
 mod wait;
 
 pub(crate) use database::{Database, on_both};
-pub(crate) use engine::{epoch_ms, service, service_with};
+pub(crate) use engine::{epoch_ms, service, service_at, service_with};
 pub(crate) use git::{Git, run_at as git_at};
 pub(crate) use program::{KEY, Running, SOURCE, Scene, TOKEN};
 pub(crate) use rows::{Rows, every_row, landed_rows, snapshot};

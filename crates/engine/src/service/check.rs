@@ -6,10 +6,10 @@ use domain::job::Lane;
 use domain::policy;
 use tokio_util::sync::CancellationToken;
 
+use super::{Checked, Finding, SyncService, connector, refused};
 use crate::account::Account;
 use crate::error::Error;
 use crate::fetch::{Fetcher, Place, Why};
-use crate::service::{Checked, Finding, SyncService, connector, refused};
 
 impl SyncService {
     /// Checks that a source's settings and credential can read what they name.

@@ -1,0 +1,249 @@
+//! Schedules: time is moved by hand, and ticks come when they should, once, whoever looks.
+//!
+//! No story here must wait for a tick: the clock is moved to it.
+
+use std::time::Duration;
+
+use domain::policy::schedule::Own;
+use domain::policy::status::State;
+use domain::trigger::Trigger;
+use engine::{AddSource, Clock, GroupStatus, Requested, Schedule, Secret, SyncService};
+use jiff::SignedDuration;
+use serde_json::json;
+use sim::Sim;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Database, TOKEN, on_both, seeded, service_at, until};
+
+on_both!(
+    ticks_come_on_time_and_missed_ones_are_one,
+    two_processes_fire_a_tick_once,
+    a_tick_that_meets_its_sync_is_skipped_and_shown,
+    a_server_reads_what_is_due_and_stops,
+    a_thousand_sources_are_all_scheduled,
+);
+
+const SYNCS: &str = "select count(*) from syncs";
+
+async fn add(service: &SyncService, name: &str, url: &str) {
+    let add = AddSource {
+        provider: "github".to_owned(),
+        name: name.to_owned(),
+        base_url: Some(url.to_owned()),
+        options: json!({ "repos": ["acme/repo-1"] }),
+        token: Some(Secret::from(TOKEN.1.to_owned())),
+    };
+    service.add_source(add).await.unwrap();
+}
+
+async fn small() -> Sim {
+    seeded(5, 1, 20, "", "").await
+}
+
+/// Works until nothing is under way.
+async fn worked_off(service: &SyncService, database: &Database) {
+    let stop = CancellationToken::new();
+    let looking = async {
+        let idle = async || {
+            (database.number("select count(*) from syncs where state = 'running'").await == 0).then_some(())
+        };
+        until("every sync closes", Duration::from_mins(1), idle).await;
+        stop.cancel();
+    };
+    let (worked, ()) = tokio::join!(service.work(None, stop.clone()), looking);
+    worked.unwrap();
+}
+
+async fn only(service: &SyncService) -> GroupStatus {
+    let mut all = service.status(None).await.unwrap();
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+async fn ticks_come_on_time_and_missed_ones_are_one(database: Database) {
+    let sim = small().await;
+    let clock = Clock::default();
+    let service = service_at(&database, Schedule::default(), &clock).await;
+    add(&service, "acme", &sim.github_url()).await;
+    service.prepare_schedules().await.unwrap();
+    assert_eq!(service.fire_due().await.unwrap(), 1, "a new source is due at once");
+    assert_eq!(service.fire_due().await.unwrap(), 0);
+    worked_off(&service, &database).await;
+    let shown = only(&service).await;
+    let next = shown.next_sync_at.unwrap();
+    let wait = next.duration_since(service.clock().now());
+    assert!(wait > SignedDuration::from_mins(7) && wait < SignedDuration::from_mins(23), "{wait:#}");
+    assert_eq!((shown.state, shown.every), (State::Idle, Some(SignedDuration::from_mins(15))));
+    // Not a second before what was shown, and then at once.
+    clock.advance(wait - SignedDuration::from_secs(20));
+    assert_eq!(service.fire_due().await.unwrap(), 0);
+    // The clock is moved by whole milliseconds.
+    clock.advance(SignedDuration::from_secs(21));
+    assert_eq!(service.fire_due().await.unwrap(), 1);
+    worked_off(&service, &database).await;
+    let second = only(&service).await.next_sync_at.unwrap();
+    assert_eq!(second.duration_since(next), SignedDuration::from_mins(15), "they do not drift");
+    // A stop of ten hours: one tick, and then in step again.
+    service.close().await;
+    clock.advance(SignedDuration::from_hours(10));
+    let service = service_at(&database, Schedule::default(), &clock).await;
+    service.prepare_schedules().await.unwrap();
+    assert!(only(&service).await.next_sync_at.unwrap() <= service.clock().now(), "it is due");
+    assert_eq!(service.fire_due().await.unwrap(), 1);
+    worked_off(&service, &database).await;
+    assert_eq!(service.fire_due().await.unwrap(), 0);
+    assert_eq!(database.number(SYNCS).await, 3);
+    let next = only(&service).await.next_sync_at.unwrap();
+    assert_eq!(next.duration_since(second).as_secs() % 900, 0, "{next} {second}");
+    // Another interval is in force after the next start, and shown before it.
+    service.close().await;
+    let hourly = Schedule {
+        intervals: [("commits".to_owned(), SignedDuration::from_hours(1))].into(),
+        ..Schedule::default()
+    };
+    let service = service_at(&database, hourly, &clock).await;
+    let shown = only(&service).await.next_sync_at;
+    service.prepare_schedules().await.unwrap();
+    assert_eq!(only(&service).await.next_sync_at, shown);
+    assert!(shown.unwrap().duration_since(service.clock().now()) > SignedDuration::from_mins(29));
+    let source = service.source("acme").await.unwrap().id;
+    let off = service.set_schedule(source, "commits", Own::Off).await.unwrap();
+    assert_eq!((off.every, off.next_at), (None, None));
+    clock.advance(SignedDuration::from_hours(24));
+    assert_eq!(service.fire_due().await.unwrap(), 0);
+    service.close().await;
+}
+
+async fn two_processes_fire_a_tick_once(database: Database) {
+    let sim = small().await;
+    let clock = Clock::default();
+    let first = service_at(&database, Schedule::default(), &clock).await;
+    for nth in 0..20 {
+        add(&first, &format!("source-{nth}"), &sim.github_url()).await;
+    }
+    first.prepare_schedules().await.unwrap();
+    let second = service_at(&database, Schedule::default(), &clock).await;
+    for round in 1..4 {
+        let (one, other) = tokio::join!(first.fire_due(), second.fire_due());
+        assert_eq!(one.unwrap() + other.unwrap(), 20, "round {round}");
+        assert_eq!(database.number(SYNCS).await, 20 * round);
+        worked_off(&first, &database).await;
+        clock.advance(SignedDuration::from_mins(23));
+    }
+    let skipped = database.number("select sum(skipped) from schedules").await;
+    assert_eq!(skipped, 0);
+    first.close().await;
+    second.close().await;
+}
+
+async fn a_tick_that_meets_its_sync_is_skipped_and_shown(database: Database) {
+    let sim = small().await;
+    let clock = Clock::default();
+    let service = service_at(&database, Schedule::default(), &clock).await;
+    add(&service, "acme", &sim.github_url()).await;
+    let asked = service.request("acme", "commits", Trigger::Manual).await.unwrap();
+    assert!(matches!(asked, Requested::Started { .. }), "{asked:?}");
+    service.prepare_schedules().await.unwrap();
+    assert_eq!(service.fire_due().await.unwrap(), 1);
+    let shown = only(&service).await;
+    assert_eq!((shown.skipped_ticks, shown.state, shown.can_sync_now), (1, State::Syncing, false));
+    let schedule = service.schedules(None).await.unwrap().remove(0);
+    assert_eq!((schedule.skipped, schedule.last_skipped_at), (1, schedule.last_tick_at));
+    clock.advance(SignedDuration::from_mins(23));
+    assert_eq!(service.fire_due().await.unwrap(), 1);
+    assert_eq!(only(&service).await.skipped_ticks, 2);
+    worked_off(&service, &database).await;
+    // The next one finds nothing under way.
+    clock.advance(SignedDuration::from_mins(23));
+    assert_eq!(service.fire_due().await.unwrap(), 1);
+    let shown = only(&service).await;
+    assert_eq!((shown.skipped_ticks, database.number(SYNCS).await), (2, 2));
+    worked_off(&service, &database).await;
+    service.close().await;
+}
+
+async fn a_server_reads_what_is_due_and_stops(database: Database) {
+    let sim = small().await;
+    let clock = Clock::default();
+    let mut servers = JoinSet::new();
+    let stop = CancellationToken::new();
+    let asks = service_at(&database, Schedule::default(), &clock).await;
+    add(&asks, "acme", &sim.github_url()).await;
+    for _ in 0..2 {
+        let service = service_at(&database, Schedule::default(), &clock).await;
+        let stop = stop.clone();
+        servers.spawn(async move {
+            service.run(stop).await.unwrap();
+            let health = service.scheduler_health();
+            assert!(health.enabled && health.last_round_at.is_some(), "{health:?}");
+            service.close().await;
+        });
+    }
+    let completed = async |count: i64| {
+        let sql = "select count(*) from syncs where state = 'completed'";
+        let reached = async || (database.number(sql).await == count).then_some(());
+        until("the tick's sync", Duration::from_mins(1), reached).await;
+    };
+    completed(1).await;
+    let shown = only(&asks).await;
+    assert_eq!((shown.state, shown.last_sync_error.is_some()), (State::Idle, false));
+    clock.advance(SignedDuration::from_mins(23));
+    completed(2).await;
+    // Something new is found by itself.
+    add(&asks, "more", &sim.github_url()).await;
+    completed(3).await;
+    // What is not to be scheduled only answers people.
+    stop.cancel();
+    while let Some(ended) = servers.join_next().await {
+        ended.unwrap();
+    }
+    clock.advance(SignedDuration::from_hours(9));
+    let quiet = service_at(&database, Schedule { enabled: false, ..Schedule::default() }, &clock).await;
+    assert!(quiet.status(None).await.unwrap().iter().all(|it| it.next_sync_at.is_none()));
+    assert!(matches!(
+        quiet.request("acme", "commits", Trigger::Manual).await.unwrap(),
+        Requested::Started { .. }
+    ));
+    let stop = CancellationToken::new();
+    let looking = async {
+        completed(4).await;
+        stop.cancel();
+    };
+    let (ran, ()) = tokio::join!(quiet.run(stop.clone()), looking);
+    ran.unwrap();
+    assert_eq!(database.number(SYNCS).await, 4);
+    assert_eq!(quiet.scheduler_health().last_round_at, None);
+    quiet.close().await;
+    asks.close().await;
+}
+
+async fn a_thousand_sources_are_all_scheduled(database: Database) {
+    let clock = Clock::default();
+    let service = service_at(&database, Schedule::default(), &clock).await;
+    let n = if database.is_sqlite() {
+        "with recursive n (n) as (select 1 union all select n + 1 from n where n < 1020)"
+    } else {
+        "with n as (select generate_series(1, 1020) as n)"
+    };
+    database
+        .execute(&format!(
+            "insert into tenants (id, name) {n} select 100 + n, 'tenant-' || cast(n as text) from n where n <= 12;
+             insert into sources (id, tenant_id, name, provider, base_url, options, enabled, created_at, updated_at)
+             {n} select 100 + n, 101 + n % 12, 'source-' || cast(n as text), 'github', 'http://127.0.0.1:1', '{{}}',
+                 true, 0, 0 from n;
+             insert into partitions (source_id, stream, key, args, active, is_valid)
+             {n} select 100 + n, 'repositories', 'all', '{{}}', true, true from n",
+        ))
+        .await;
+    service.prepare_schedules().await.unwrap();
+    assert_eq!(service.fire_due().await.unwrap(), 1020);
+    let sources = "select count(distinct source_id) from syncs";
+    assert_eq!(database.number(sources).await, 1020);
+    let tenants = "select count(distinct tenant_id) from syncs join sources on sources.id = source_id";
+    assert_eq!(database.number(tenants).await, 12);
+    let of_one = service.scoped(domain::id::TenantId(101)).status(None).await.unwrap();
+    assert_eq!(of_one.len(), 85);
+    assert!(of_one.iter().all(|it| it.state == State::Syncing && it.next_sync_at.is_some()));
+    service.close().await;
+}
