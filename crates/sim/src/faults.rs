@@ -8,7 +8,7 @@ use crate::error::{SpecError, pairs};
 use crate::hash::mix;
 
 /// What is allowed in a fault setting.
-const ALLOWED: &str = "seed=NUMBER, 5xx|cut|html|slow|reset|secondary=PROBABILITY (0 to 1, together at most 1), \
+const ALLOWED: &str = "seed=NUMBER, only=github|jira, 5xx|cut|html|slow|reset|secondary|hang=PROBABILITY (0 to 1, together at most 1), \
                        empty|gone|legal|denied|opaque|nolast=OWNER/NAME, renamed=OWNER/OLD>OWNER/NEW";
 
 /// Which faults to serve, and which repositories are not as usual.
@@ -28,6 +28,10 @@ pub struct Faults {
     pub reset: f64,
     /// How often the secondary limit answers.
     pub secondary: f64,
+    /// How often no answer ever comes.
+    pub hang: f64,
+    /// Which provider is hit; without one, all are.
+    pub only: Option<Provider>,
     /// Repositories without a commit.
     pub empty: Vec<String>,
     /// Repositories that are gone.
@@ -44,6 +48,15 @@ pub struct Faults {
     pub renamed: Vec<(String, String)>,
 }
 
+/// One of the fake providers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    /// GitHub.
+    GitHub,
+    /// Jira, of either kind.
+    Jira,
+}
+
 /// One fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -53,6 +66,7 @@ pub(crate) enum Fault {
     Slow(Duration),
     Reset(u64),
     Secondary,
+    Hang,
 }
 
 impl Fault {
@@ -65,13 +79,17 @@ impl Fault {
             Self::Slow(_) => "slow",
             Self::Reset(_) => "reset",
             Self::Secondary => "secondary",
+            Self::Hang => "hang",
         }
     }
 }
 
 impl Faults {
-    /// Decides about the request with this number.
-    pub(crate) fn decide(&self, request: u64) -> Option<Fault> {
+    /// Decides about the request to this provider with this number.
+    pub(crate) fn decide(&self, provider: Provider, request: u64) -> Option<Fault> {
+        if self.only.is_some_and(|only| only != provider) {
+            return None;
+        }
         let random = mix(self.seed ^ mix(request.wrapping_add(1)));
         let detail = mix(random);
         let drawn = f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX);
@@ -84,6 +102,7 @@ impl Faults {
             (self.slow, Fault::Slow(slow)),
             (self.reset, Fault::Reset(detail)),
             (self.secondary, Fault::Secondary),
+            (self.hang, Fault::Hang),
         ];
         kinds.into_iter().find_map(|(probability, fault)| {
             below += probability;
@@ -99,6 +118,7 @@ impl Faults {
             "slow" => &mut self.slow,
             "reset" => &mut self.reset,
             "secondary" => &mut self.secondary,
+            "hang" => &mut self.hang,
             _ => return None,
         })
     }
@@ -124,6 +144,12 @@ impl Faults {
             repositories.push(full_name(value).ok_or("a repository as OWNER/NAME is allowed")?);
         } else if key == "seed" {
             self.seed = value.parse().map_err(|_| "a whole number from 0 is allowed")?;
+        } else if key == "only" {
+            self.only = Some(match value {
+                "github" => Provider::GitHub,
+                "jira" => Provider::Jira,
+                _ => return Err("github or jira is allowed"),
+            });
         } else if key == "renamed" {
             let names = value.split_once('>').and_then(|(old, new)| full_name(old).zip(full_name(new)));
             self.renamed.push(names.ok_or("OWNER/OLD>OWNER/NEW is allowed")?);
@@ -156,7 +182,8 @@ impl FromStr for Faults {
                 + faults.html
                 + faults.slow
                 + faults.reset
-                + faults.secondary;
+                + faults.secondary
+                + faults.hang;
             if sum > 1.0 {
                 return Err(refuse(key, value, "the probabilities may be 1 together at most"));
             }
@@ -167,13 +194,14 @@ impl FromStr for Faults {
 
 #[cfg(test)]
 mod tests {
-    use super::Faults;
+    use super::{Faults, Provider};
 
     #[test]
     fn a_bad_setting_names_key_value_and_what_is_allowed() {
         for (spec, key, allowed) in [
             ("5xx=2", "5xx=2", "0 to 1"),
             ("seed=x", "seed=x", "whole number"),
+            ("only=gitlab", "only=gitlab", "github or jira"),
             ("gone=repo", "gone=repo", "OWNER/NAME"),
             ("renamed=a/b", "renamed=a/b", "OWNER/OLD>OWNER/NEW"),
             ("seed=1,5x=0.1", "5x=0.1", "secondary"),
@@ -188,7 +216,9 @@ mod tests {
     fn the_same_seed_hits_the_same_requests_about_as_often_as_asked() {
         let faults: Faults =
             "seed=7,5xx=0.05,cut=0.02,html=0.01,slow=0.02,reset=0.01,secondary=0.01".parse().unwrap();
-        let hits = |faults: &Faults| (0..10_000).filter_map(|n| faults.decide(n)).collect::<Vec<_>>();
+        let hits = |faults: &Faults| {
+            (0..10_000).filter_map(|n| faults.decide(Provider::Jira, n)).collect::<Vec<_>>()
+        };
         let (first, second) = (hits(&faults), hits(&faults.clone()));
         assert_eq!(first, second);
         let count = |key| first.iter().filter(|fault| fault.key() == key).count();
@@ -196,6 +226,8 @@ mod tests {
         for key in ["cut", "html", "slow", "reset", "secondary"] {
             assert!(count(key) > 50, "{key}: {}", count(key));
         }
-        assert_eq!((0..10_000).find_map(|n| Faults::default().decide(n)), None);
+        assert_eq!((0..10_000).find_map(|n| Faults::default().decide(Provider::GitHub, n)), None);
+        let elsewhere = Faults { only: Some(Provider::GitHub), ..faults };
+        assert!(hits(&elsewhere).is_empty());
     }
 }

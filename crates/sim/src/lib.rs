@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 
 use self::clock::Clock;
 pub use self::error::{Error, SpecError};
-pub use self::faults::Faults;
+pub use self::faults::{Faults, Provider};
 pub use self::jira::CardPaths;
 use self::jira::Deployment;
 pub use self::limits::Limits;

@@ -20,8 +20,8 @@ const EXAMPLES: &str = "Examples:
   syncline sim --latency-ms 50 --faults 5xx=0.05,cut=0.02,seed=7
   syncline sim --limits primary=60,window=120      a small budget, to see a sync wait
 
-Faults: seed=N; 5xx, cut, html, slow, reset, secondary = a probability from 0 to 1; empty, gone, legal, denied,
-opaque, nolast = OWNER/NAME; renamed=OWNER/OLD>OWNER/NEW.
+Faults: seed=N; only=github|jira; 5xx, cut, html, slow, reset, secondary, hang = a probability from 0 to 1; empty,
+gone, legal, denied, opaque, nolast = OWNER/NAME; renamed=OWNER/OLD>OWNER/NEW.
 Limits: primary, points, concurrent, anonymous, jira_quota, jira_burst, jira_writes, dc_bucket, dc_fill = a number
 (0 switches it off); window, jira_window, dc_interval = seconds.
 What it was asked, and every rule that was broken: the report under /__sim/report of the same address.";

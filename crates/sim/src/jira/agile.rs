@@ -8,7 +8,7 @@ use super::answer::Answer;
 use super::listing::page;
 use super::parameter::Span;
 use super::show::state_word;
-use crate::world::site::{Board, BoardKind, Sprint, Status};
+use crate::world::site::{Access, Board, BoardKind, Sprint, Status};
 
 /// Boards and sprints come fifty a page, and no more.
 const PAGE_MAX: usize = 50;
@@ -48,9 +48,12 @@ impl<'a> Desk<'a> {
     /// Finds a board that whoever asks may see.
     pub(super) fn board(&self, id: u64) -> Result<&'a Board, Answer> {
         let found = self.state.boards.get(&id).filter(|it| self.known() && self.state.shows_board(it));
-        found.ok_or_else(|| {
-            Answer::refusal(404, "Board does not exist or you do not have permission to see it.")
-        })
+        let absent = "Board does not exist or you do not have permission to see it.";
+        let board = found.ok_or_else(|| Answer::refusal(404, absent))?;
+        if board.access == Access::Forbidden {
+            return Err(Answer::refusal(403, "You do not have permission to view this board."));
+        }
+        Ok(board)
     }
 
     /// Returns the query behind a board.
@@ -103,12 +106,13 @@ impl<'a> Desk<'a> {
 
     /// Finds a sprint on a board that whoever asks may see.
     pub(super) fn sprint(&self, id: u64) -> Result<&'a Sprint, Answer> {
-        let found = self.state.sprints.get(&id).filter(|sprint| {
-            let board = self.state.boards.get(&sprint.board);
-            self.known() && board.is_some_and(|it| self.state.shows_board(it))
-        });
-        found.ok_or_else(|| {
-            Answer::refusal(404, "Sprint does not exist or you do not have permission to see it.")
-        })
+        let absent =
+            || Answer::refusal(404, "Sprint does not exist or you do not have permission to see it.");
+        let sprint = self.state.sprints.get(&id).ok_or_else(absent)?;
+        match self.board(sprint.board) {
+            Err(refusal) if refusal.status == 404 => Err(absent()),
+            Err(refusal) => Err(refusal),
+            Ok(_) => Ok(sprint),
+        }
     }
 }

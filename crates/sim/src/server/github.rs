@@ -13,7 +13,7 @@ use hyper::{Request, Response};
 use super::Service;
 use super::body::Sending;
 use super::reply::Reply;
-use crate::faults::Fault;
+use crate::faults::{Fault, Provider};
 use crate::github::{self, Allowance, Answer, Ask, Route, VERSIONS};
 use crate::hash::{Digest, mix};
 use crate::limits::{Kind, Passage, Refusal, Scope};
@@ -126,11 +126,16 @@ impl Service {
             &format!("GET {}", asked.path),
             &Scope::All,
         );
-        let fault = self.faults.decide(number);
+        let fault = self.faults.decide(Provider::GitHub, number);
         let mut wait = self.latency;
         if let Some(Fault::Slow(extra)) = fault {
             self.recorder.fault("slow");
             wait += extra;
+        }
+        if fault == Some(Fault::Hang) {
+            self.recorder.fault("hang");
+            // Until the client gives up and closes the connection.
+            std::future::pending::<()>().await;
         }
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;

@@ -35,6 +35,11 @@ impl Login {
         Self { user: None, secret: token.to_owned() }
     }
 
+    /// Tells whether the server wants to see a person first.
+    pub(super) fn is_puzzled(&self) -> bool {
+        self.user.is_some() && self.secret.starts_with("captcha")
+    }
+
     /// Reads the `Authorization` header.
     pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
         let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;

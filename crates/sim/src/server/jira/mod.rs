@@ -19,7 +19,7 @@ use hyper::{Request, Response};
 use super::Service;
 use super::body::Sending;
 use super::reply::Reply;
-use crate::faults::Fault;
+use crate::faults::{Fault, Provider};
 use crate::hash::{Digest, mix};
 use crate::jira::{self, Answer, Ask, CardPaths, Deployment, Route, Standing};
 use crate::limits::{Call, Passage, Shown};
@@ -29,6 +29,10 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 /// Why Jira did not take a credential.
 const LOGIN_REASON: &str = "x-seraph-loginreason";
 const FAILED: &str = "AUTHENTICATED_FAILED";
+const DENIED: &str = "AUTHENTICATION_DENIED";
+const CAPTCHA: &str = "CAPTCHA_CHALLENGE; login-url=https://jira.acme.example/login.jsp";
+const FORBIDDEN_PAGE: &str =
+    "<html><head><title>Forbidden (403)</title></head><body><h1>Forbidden (403)</h1></body></html>\n";
 const LOG_IN_PAGE: &str = "<!DOCTYPE html>\n<html><head><title>Log in - Acme Jira</title></head><body><h1>Log in</h1></body></html>\n";
 const GATEWAY_PAGE: &str = "<html>\n<head><title>502 Bad Gateway</title></head>\n<body>\n<center><h1>502 Bad Gateway</h1></center>\n</body>\n</html>\n";
 const UNAUTHORIZED_PAGE: &str =
@@ -109,11 +113,16 @@ impl Service {
         let call = call(&asked, &route);
         let request = format!("{} {}{}", asked.method, deployment.prefix(), asked.path);
         let mut passage = self.gate.enter(&asked.account(), &request, &call.scope);
-        let fault = self.faults.decide(number);
+        let fault = self.faults.decide(Provider::Jira, number);
         let mut wait = self.latency;
         if let Some(Fault::Slow(extra)) = fault {
             self.recorder.fault("slow");
             wait += extra;
+        }
+        if fault == Some(Fault::Hang) {
+            self.recorder.fault("hang");
+            // Until the client gives up and closes the connection.
+            std::future::pending::<()>().await;
         }
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
@@ -147,8 +156,15 @@ impl Service {
     /// Tells whose request it is, or refuses it.
     fn identify(&self, asked: &Asked) -> Result<Standing, Box<Reply>> {
         match &asked.login {
-            Some(login) if self.jira.takes(login) => Ok(Standing::Known),
             None => Ok(Standing::Anonymous),
+            // After several wrong passwords Data Center wants to see a person, whatever comes then.
+            Some(login) if asked.deployment == Deployment::DataCenter && login.is_puzzled() => {
+                let mut reply = Reply::of(Answer::html(403, FORBIDDEN_PAGE));
+                reply.set(LOGIN_REASON, DENIED);
+                reply.set("x-authentication-denied-reason", CAPTCHA);
+                Err(Box::new(reply))
+            }
+            Some(login) if self.jira.takes(login) => Ok(Standing::Known),
             // Cloud goes on without a login by name that is wrong; everything else is refused.
             Some(Login { user: Some(_), .. }) if asked.deployment == Deployment::Cloud => {
                 Ok(Standing::Refused)

@@ -69,6 +69,8 @@ pub enum Access {
     Ok,
     /// It may not: as if it were not there.
     Denied,
+    /// A board is listed, and refused to who looks at it. A project is as if it were not there.
+    Forbidden,
 }
 
 /// One project.
@@ -154,7 +156,7 @@ impl State {
 
     /// Tells whether the credential may see a board: it needs one of the board's projects.
     pub(crate) fn shows_board(&self, board: &Board) -> bool {
-        board.access == Access::Ok
+        board.access != Access::Denied
             && board.projects.iter().any(|project| self.projects[*project].access == Access::Ok)
     }
 

@@ -277,6 +277,11 @@ impl Draft {
         let mut at_ms = issue.facts.created_ms;
         for (what, entry) in story.into_iter().zip(first..) {
             at_ms += HOUR_MS / 2 + int(pick(mix(random ^ entry), 5_400_000));
+            if let What::Sprint(_, to) = &what {
+                // Nothing is planned into a sprint that is not there yet.
+                let planned = to.last().and_then(|id| state.sprints.get(id)).map_or(0, |it| it.created_ms);
+                at_ms = at_ms.max(planned + int(pick(mix(random ^ entry), 86_400_000)));
+            }
             match &what {
                 What::Status(_, to) => {
                     issue.facts.status = *to;
@@ -302,7 +307,7 @@ impl Draft {
 
 #[cfg(test)]
 mod tests {
-    use super::generate;
+    use super::{What, generate};
     use crate::world::site::{BoardKind, IssueKind, SiteSize, SprintState};
 
     #[test]
@@ -330,6 +335,13 @@ mod tests {
         assert!(count(&|it| it.changes.len() > 100) >= 10);
         assert!(count(&|it| it.facts.sprints.len() > 1) > 5);
         assert!(count(&|it| state.open_sprint(&it.facts).is_some()) > 60);
+        let planned = |it: &crate::world::site::Issue| {
+            it.changes.iter().all(|change| match &change.what {
+                What::Sprint(_, to) => change.at_ms >= state.sprints[to.last().unwrap()].created_ms,
+                _ => true,
+            })
+        };
+        assert_eq!(count(&planned), 400, "nothing is planned into a sprint that is not there yet");
         let ordered = |it: &crate::world::site::Issue| it.changes.is_sorted_by_key(|change| change.at_ms);
         assert_eq!(count(&ordered), 400);
         assert!(

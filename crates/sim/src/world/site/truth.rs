@@ -44,8 +44,10 @@ pub struct BoardTruth {
     pub kind: BoardKind,
     /// The keys of the projects whose issues it shows.
     pub projects: Vec<String>,
-    /// Whether the credential may see it.
+    /// Whether the credential finds it in the list.
     pub visible: bool,
+    /// What the credential may do there.
+    pub access: Access,
     /// The sprints that it shows.
     pub sprints: BTreeSet<u64>,
 }
@@ -123,6 +125,7 @@ pub(super) fn tell(state: &State) -> SiteTruth {
             kind: it.kind,
             projects: keys,
             visible: state.shows_board(it),
+            access: it.access,
             sprints: state.sprints_of(it).map(|sprint| sprint.id).collect(),
         };
         (it.id, truth)

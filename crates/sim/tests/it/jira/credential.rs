@@ -60,4 +60,9 @@ async fn without_configured_logins_all_are_good_but_those_that_begin_with_bad() 
         send(&sim, "GET", "/jira/dc/rest/api/2/myself", &[("authorization", login)], "").await.status
     };
     assert_eq!((myself("Bearer any").await, myself("Bearer badly").await), (200, 401));
+    // `sync:captcha`
+    let login = [("authorization", "Basic c3luYzpjYXB0Y2hh")];
+    let puzzled = send(&sim, "GET", "/jira/dc/rest/api/2/myself", &login, "").await;
+    let reason = puzzled.header("x-authentication-denied-reason").unwrap();
+    assert!(puzzled.status == 403 && reason.starts_with("CAPTCHA_CHALLENGE"), "{reason}");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sim::{Options, Sim};
 
-use super::{BASIC, BEARER, change, site_with};
+use super::{BASIC, BEARER, site_with};
 use crate::client::{Answer, send};
 
 async fn limited(limits: &str, faults: &str) -> Sim {
@@ -163,7 +163,24 @@ async fn faults_hit_jira_too() {
         met.insert(ask(&sim, BEARER, SEARCH).await.header("x-ratelimit-reset").map(str::to_owned));
     }
     assert_eq!(met.len(), 3, "far, past and missing: {met:?}");
+    let sim = limited("", "only=github,5xx=1").await;
+    assert_eq!(ask(&sim, BASIC, SEARCH).await.status, 200, "the other provider is hit");
     let sim = limited("", "cut=1").await;
     assert!(ask(&sim, BASIC, SEARCH).await.is_cut());
-    assert_eq!(change(&sim, r#"{"lag_ms":0}"#), None);
+}
+
+#[tokio::test]
+async fn one_provider_can_hang_while_the_other_answers() {
+    let sim = limited("", "only=jira,hang=1").await;
+    let others = async {
+        // Real time passes until the hanging request has come in; the other provider answers all the while.
+        while !sim.report().faults_served.contains_key("hang") {
+            let answer = send(&sim, "GET", "/github/repos/acme/repo-1", &[("user-agent", "test")], "").await;
+            assert_eq!(answer.status, 200);
+        }
+    };
+    tokio::select! {
+        answer = ask(&sim, BASIC, SEARCH) => panic!("an answer came: {}", answer.status),
+        () = others => {}
+    }
 }

@@ -134,4 +134,10 @@ async fn what_the_credential_may_not_see_is_not_there() {
         boards["values"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["PAY board", "Release train"]);
     assert_eq!(cloud(&sim, "/rest/agile/1.0/board/2/sprint").await.status, 404);
+    change(&sim, r#"{"board_access":{"board":1,"access":"forbidden"}}"#);
+    let refused = cloud(&sim, "/rest/agile/1.0/board/1/sprint").await;
+    assert_eq!(refused.status, 403, "it is listed, and refused to who looks at it");
+    assert_eq!(cloud(&sim, "/rest/agile/1.0/sprint/1").await.status, 403);
+    let boards = cloud(&sim, "/rest/agile/1.0/board").await.json();
+    assert_eq!(boards["values"].as_array().unwrap().len(), 2);
 }
