@@ -3,6 +3,8 @@
 //! It writes nothing.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use domain::connector::{Connector, SEND_MAX, Step};
 use domain::fault::Fault;
@@ -28,6 +30,8 @@ pub(crate) struct Fetcher<'a> {
     pub(crate) clock: &'a Clock,
     pub(crate) bodies: &'a Bodies,
     pub(crate) stop: &'a CancellationToken,
+    /// Set while the provider is silent.
+    pub(crate) silent: &'a AtomicBool,
     pub(crate) settings: &'a Settings,
     /// What is known of the account; a page may learn more, and the next one is read with it.
     pub(crate) learned: Value,
@@ -145,7 +149,8 @@ impl Fetcher<'_> {
                             .await?;
                     }
                     let etag = validator.map(|it| it.etag.as_str());
-                    match self.send(&wanted, etag, requests, attempt).await? {
+                    let sending = self.send(&wanted, etag, requests, attempt);
+                    match self.give_room(&mut held, wanted.len(), sending).await? {
                         Sent::All(answers) => got.extend(answers),
                         Sent::NotModified(response) => return self.unchanged(validator, &response, *attempt),
                     }
@@ -159,6 +164,30 @@ impl Fetcher<'_> {
                 }
             }
         }
+    }
+
+    /// Waits for answers. While none comes for long, the room that was taken for them is others', and so is the worker's
+    /// place: one provider that hangs must not stop another.
+    async fn give_room<T>(
+        &self,
+        held: &mut Option<OwnedSemaphorePermit>,
+        answers: usize,
+        work: impl Future<Output = Result<T, Why>>,
+    ) -> Result<T, Why> {
+        let mut work = std::pin::pin!(work);
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = tokio::time::sleep(SILENCE) => {}
+        }
+        *held = None;
+        self.silent.store(true, Ordering::Relaxed);
+        let done = work.await;
+        self.silent.store(false, Ordering::Relaxed);
+        let done = done?;
+        // Nothing is held here, so that waiting for room keeps nobody waiting.
+        *held = self.until_stopped(self.bodies.hold(answers, self.account.body_bytes_max())).await?;
+        Ok(done)
     }
 
     fn validator<'v>(
@@ -295,6 +324,9 @@ fn worse(known: Option<Fault>, other: Fault) -> Fault {
         _ => other,
     }
 }
+
+/// How long a provider may be silent before its job takes no place any more: ten times what one usually takes.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Bounds the bytes of answers that this process holds: those that arrive, and those not committed yet.
 #[derive(Debug)]

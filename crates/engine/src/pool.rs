@@ -3,7 +3,7 @@
 //! It knows no database and decides nothing.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::connector::Spec;
@@ -40,8 +40,18 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 struct Held {
     generation: i64,
-    stop: CancellationToken,
+    source: SourceId,
+    reins: Reins,
     cancelled: bool,
+}
+
+/// What a running job is led by, and tells of itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reins {
+    /// Tells it to stop.
+    pub(crate) stop: CancellationToken,
+    /// Set while it waits for a provider that has not answered for a while: it then takes no worker's place.
+    pub(crate) silent: Arc<AtomicBool>,
 }
 
 impl Pool {
@@ -59,12 +69,19 @@ impl Pool {
         }
     }
 
-    /// Notes that a job runs here, and returns what tells it to stop.
-    pub(crate) fn hold(&self, lease: &Lease) -> CancellationToken {
-        let stop = CancellationToken::new();
-        let held = Held { generation: lease.generation, stop: stop.clone(), cancelled: false };
+    /// Notes that a job runs here, and returns what it is led by.
+    pub(crate) fn hold(&self, lease: &Lease) -> Reins {
+        let reins = Reins::default();
+        let (generation, source) = (lease.generation, lease.source);
+        let held = Held { generation, source, reins: reins.clone(), cancelled: false };
         self.held().insert(lease.job, held);
-        stop
+        reins
+    }
+
+    /// Returns the sources whose provider keeps jobs waiting here, once for each such job.
+    pub(crate) fn silent(&self) -> Vec<SourceId> {
+        let held = self.held();
+        held.values().filter(|it| it.reins.silent.load(Ordering::Relaxed)).map(|it| it.source).collect()
     }
 
     /// Notes that a claim of a job no longer runs here; false when that was known. Another claim of the same job may
@@ -98,7 +115,7 @@ impl Pool {
         }
         for job in signals.cancelled.iter().chain(&signals.lost) {
             if let Some(it) = held.get(job) {
-                it.stop.cancel();
+                it.reins.stop.cancel();
             }
         }
     }
@@ -106,7 +123,7 @@ impl Pool {
     /// Tells all jobs to stop.
     pub(crate) fn stop_all(&self) {
         for it in self.held().values() {
-            it.stop.cancel();
+            it.reins.stop.cancel();
         }
     }
 
@@ -182,7 +199,7 @@ mod tests {
         let pool = Pool::new(http, 1, Thresholds::default());
         let (first, second) = (claim(1), claim(2));
         pool.hold(&first);
-        let stop = pool.hold(&second);
+        let stop = pool.hold(&second).stop;
         assert!(!pool.let_go(&first));
         assert_eq!(pool.generations(), [(JobId(1), 2)]);
         pool.obey(&Signals { lost: Vec::new(), cancelled: vec![JobId(1)] });

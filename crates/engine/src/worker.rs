@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::account::{Account, Gate};
 use crate::fetch::{Fetcher, Place};
 use crate::node;
+use crate::pool::Reins;
 use crate::run::{Ended, Run, Tally};
 use crate::service::{Options, SyncService};
 
@@ -30,6 +31,10 @@ const REFUSALS_EVERY: Duration = Duration::from_millis(500);
 
 /// How often leases that ran out are looked for.
 const RESCUE_EVERY: SignedDuration = SignedDuration::from_secs(5);
+
+/// Jobs of one process at most, as a multiple of its workers: those that only wait for a silent provider take no
+/// worker's place, but each has its row and its lease.
+const SILENT_FACTOR: usize = 8;
 
 /// How long a job may take to stop on shutdown: its page is committed or dropped within this.
 const GRACE: Duration = Duration::from_secs(10);
@@ -117,20 +122,24 @@ impl SyncService {
             }
             *rescued_at = now;
         }
-        let free = self.options.workers.saturating_sub(tasks.len());
+        let silent = self.pool.silent();
+        let busy = tasks.len().saturating_sub(silent.len());
+        let room = self.options.workers.saturating_mul(SILENT_FACTOR).saturating_sub(tasks.len());
+        let free = self.options.workers.saturating_sub(busy).min(room);
         if free > 0 {
             let claim = Claim {
                 node: self.pool.node.clone(),
                 worker: self.pool.node.clone(),
                 sources: sources.map(<[SourceId]>::to_vec),
+                except: silent,
                 max: u32::try_from(free).unwrap_or(u32::MAX),
                 lease: self.options.lease,
             };
             for lease in self.store.claim(claim, now).await? {
-                let stop = self.pool.hold(&lease);
+                let reins = self.pool.hold(&lease);
                 let service = self.clone();
                 let running = lease.clone();
-                let task = tasks.spawn(async move { service.run_job(running, stop).await });
+                let task = tasks.spawn(async move { service.run_job(running, reins).await });
                 leases.insert(task.id(), lease);
             }
         }
@@ -169,8 +178,8 @@ impl SyncService {
     }
 
     /// Runs one claimed job to its end and settles it, where its last page has not.
-    async fn run_job(&self, lease: Lease, stop: CancellationToken) -> Result<(), StoreError> {
-        let ended = match self.attempt(&lease, &stop).await {
+    async fn run_job(&self, lease: Lease, reins: Reins) -> Result<(), StoreError> {
+        let ended = match self.attempt(&lease, &reins).await {
             Ok(Some(ended)) => ended,
             Ok(None) => {
                 self.pool.let_go(&lease);
@@ -213,7 +222,7 @@ impl SyncService {
         ignore_lost(settled)
     }
 
-    async fn attempt(&self, lease: &Lease, stop: &CancellationToken) -> Result<Option<Ended>, StoreError> {
+    async fn attempt(&self, lease: &Lease, reins: &Reins) -> Result<Option<Ended>, StoreError> {
         let open = self.store.open_job(lease).await?;
         let Some(connector) = connectors::find(&open.provider) else {
             let detail = format!("this version has no connector for {}", open.provider);
@@ -242,7 +251,8 @@ impl SyncService {
             account: &account,
             clock: &self.clock,
             bodies: &self.pool.bodies,
-            stop,
+            stop: &reins.stop,
+            silent: &reins.silent,
             settings: &open.settings,
             learned: open.learned,
             stream: &lease.stream,

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use domain::job::Lane;
 use domain::policy;
-use tokio_util::sync::CancellationToken;
 
 use super::{Checked, Finding, SyncService, connector, refused};
 use crate::account::Account;
 use crate::error::Error;
 use crate::fetch::{Fetcher, Place, Why};
+use crate::pool::Reins;
 
 impl SyncService {
     /// Checks that a source's settings and credential can read what they name.
@@ -24,7 +24,7 @@ impl SyncService {
         let http = self.pool.http.clone();
         let account = Account::new(connector, &row.settings, token, gate, http, self.clock.clone())
             .map_err(|fault| Error::Internal(fault.to_string()))?;
-        let stop = CancellationToken::new();
+        let reins = Reins::default();
         let mut checked = Vec::new();
         for root in connector.roots(&row.settings)? {
             let fetcher = Fetcher {
@@ -32,7 +32,8 @@ impl SyncService {
                 account: &account,
                 clock: &self.clock,
                 bodies: &self.pool.bodies,
-                stop: &stop,
+                stop: &reins.stop,
+                silent: &reins.silent,
                 settings: &row.settings,
                 learned: serde_json::Value::Null,
                 stream: root.stream,

@@ -58,6 +58,8 @@ pub struct Claim {
     pub worker: String,
     /// Only of these sources; `None` takes any.
     pub sources: Option<Vec<SourceId>>,
+    /// But not of these.
+    pub except: Vec<SourceId>,
     /// How many jobs at most.
     pub max: u32,
     /// How long they are held.
@@ -88,10 +90,17 @@ pub(crate) async fn claim(
 ) -> Result<Vec<Lease>, StoreError> {
     let until = now.saturating_add(claim.lease).unwrap_or(Timestamp::MAX);
     let (of, sources) = among(conn, claim.sources.as_deref(), "$7")?;
+    let place = if claim.sources.is_some() { "$8" } else { "$7" };
+    let except = match claim.except.len() {
+        0 => String::new(),
+        _ => {
+            format!("and source_id not in (select cast(t.value ->> 0 as bigint) from {})", each(conn, place))
+        }
+    };
     let sql = format!(
         "with taken as materialized (
              select id from jobs
-             where state in ('available', 'scheduled', 'retryable') and not_before <= $1 {of}
+             where state in ('available', 'scheduled', 'retryable') and not_before <= $1 {of} {except}
              order by priority, not_before, id limit $2 {}
          )
          update jobs set state = $3, attempt = attempt + 1, generation = generation + 1, lease_until = $4, node = $5,
@@ -103,6 +112,10 @@ pub(crate) async fn claim(
     let mut args = args![*now, claim.max, JobState::Running.as_str(), until, &claim.node, &claim.worker];
     if claim.sources.is_some() {
         args.push(sources.into());
+    }
+    if !claim.except.is_empty() {
+        let ids: Vec<[i64; 1]> = claim.except.iter().map(|it| [it.0]).collect();
+        args.push(to_json(&ids)?.into());
     }
     let mut rows = conn.rows(AssertSqlSafe(sql), args).await?;
     rows.sort_by_key(|row| (row.get::<i64>("priority").ok(), row.get::<i64>("id").ok()));

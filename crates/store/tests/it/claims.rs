@@ -168,6 +168,11 @@ async fn claims_keep_to_the_sources_asked_for(database: &Database) {
     assert_eq!(leases.iter().map(|it| it.source).collect::<Vec<_>>(), [other, other]);
     let none = store::Claim { sources: Some(vec![]), ..claim_of("a", 10) };
     assert_eq!(store.claim(none, at(6)).await.unwrap(), []);
+    let neither = store::Claim { sources: Some(vec![source]), except: vec![source], ..claim_of("a", 10) };
+    assert_eq!(store.claim(neither, at(6)).await.unwrap(), []);
+    let others = store::Claim { except: vec![other, other], ..claim_of("a", 10) };
+    let leases = store.claim(others, at(6)).await.unwrap();
+    assert_eq!(leases.iter().map(|it| it.source).collect::<Vec<_>>(), [source]);
 }
 
 async fn listings_are_claimed_before_items(database: &Database) {

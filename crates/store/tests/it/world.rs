@@ -134,6 +134,7 @@ pub(crate) fn claim_of(node: &str, max: u32) -> Claim {
         node: node.to_owned(),
         worker: "1".to_owned(),
         sources: None,
+        except: Vec::new(),
         max,
         lease: SignedDuration::from_secs(60),
     }

@@ -22,6 +22,7 @@ on_both!(
     a_tick_that_meets_its_sync_is_skipped_and_shown,
     a_server_reads_what_is_due_and_stops,
     a_thousand_sources_are_all_scheduled,
+    a_provider_that_hangs_delays_no_other,
 );
 
 const SYNCS: &str = "select count(*) from syncs";
@@ -245,5 +246,43 @@ async fn a_thousand_sources_are_all_scheduled(database: Database) {
     let of_one = service.scoped(domain::id::TenantId(101)).status(None).await.unwrap();
     assert_eq!(of_one.len(), 85);
     assert!(of_one.iter().all(|it| it.state == State::Syncing && it.next_sync_at.is_some()));
+    service.close().await;
+}
+
+async fn a_provider_that_hangs_delays_no_other(database: Database) {
+    let sim = small().await;
+    // It takes connections and never answers.
+    let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", hanging.local_addr().unwrap());
+    let clock = Clock::default();
+    let service = service_at(&database, Schedule::default(), &clock).await;
+    let repos: Vec<String> = (0..40).map(|nth| format!("acme/repo-{nth}")).collect();
+    let dead = AddSource {
+        provider: "github".to_owned(),
+        name: "hangs".to_owned(),
+        base_url: Some(address),
+        options: json!({ "repos": repos }),
+        token: None,
+    };
+    service.add_source(dead).await.unwrap();
+    service.request("hangs", "commits", Trigger::Manual).await.unwrap();
+    let stop = CancellationToken::new();
+    let mut working = JoinSet::new();
+    let worker = service.clone();
+    let told = stop.clone();
+    working.spawn(async move { worker.work(None, told).await });
+    let running = "select count(*) from jobs where state = 'running'";
+    let all_busy = async || (database.number(running).await >= 4).then_some(());
+    until("every worker waits for the one that hangs", Duration::from_mins(1), all_busy).await;
+    add(&service, "acme", &sim.github_url()).await;
+    service.request("acme", "commits", Trigger::Manual).await.unwrap();
+    let began = std::time::Instant::now();
+    let read = "select count(*) from syncs where state = 'completed'";
+    let completed = async || (database.number(read).await == 1).then_some(());
+    until("the other one is read", Duration::from_secs(25), completed).await;
+    // A call may take thirty seconds, and is tried three times.
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    stop.cancel();
+    working.join_next().await.unwrap().unwrap().unwrap();
     service.close().await;
 }
