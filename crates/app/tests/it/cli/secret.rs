@@ -2,13 +2,16 @@
 
 use super::sandbox::{Said, Sandbox, TOKEN, simulate, world};
 
+/// The token as Jira Cloud gets it, together with the address `me@acme.example`, in base64.
+const BASIC: &str = "bWVAYWNtZS5leGFtcGxlOmdocF9wbGFudGVkMGNyZWRlbnRpYWwxdGhhdDJub2JvZHkzbWF5NHNlZQ==";
+
 #[tokio::test]
 async fn a_credential_is_shown_nowhere() {
     let mut options = world();
     options.faults = "denied=acme/repo-2".parse().unwrap();
     let sim = simulate(options).await;
     let sandbox = Sandbox::new().set("PLANTED", TOKEN).set("SYNCLINE_LOG", "trace");
-    let url = sim.github_url();
+    let (url, jira) = (sim.github_url(), sim.jira_cloud_url());
     let lines = [
         format!("source add github --name acme --token-env PLANTED --base-url {url}"),
         "source list --json".to_owned(),
@@ -20,12 +23,18 @@ async fn a_credential_is_shown_nowhere() {
         "source add github --name acme --update --token-env PLANTED --json".to_owned(),
         "sync start --wait".to_owned(),
         "source show acme".to_owned(),
+        format!("source add jira --name board --token-env PLANTED --base-url {jira} --email me@acme.example"),
+        "source check board".to_owned(),
+        "sync start --source board --wait --json".to_owned(),
+        "source show board --json".to_owned(),
     ];
     let mut logged = 0;
     for line in &lines {
         let said: Said = sandbox.run(line).await;
-        assert!(!said.stdout.contains(TOKEN), "{line}: {}", said.stdout);
-        assert!(!said.stderr.contains(TOKEN), "{line}: {}", said.stderr);
+        for secret in [TOKEN, BASIC] {
+            assert!(!said.stdout.contains(secret), "{line}: {}", said.stdout);
+            assert!(!said.stderr.contains(secret), "{line}: {}", said.stderr);
+        }
         logged += said.stderr.len();
         let bytes = sandbox.bytes();
         assert!(!bytes.windows(TOKEN.len()).any(|it| it == TOKEN.as_bytes()), "{line} wrote it to a file");

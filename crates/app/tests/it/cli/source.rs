@@ -187,3 +187,43 @@ async fn a_check_says_what_can_be_read() {
     assert!(text.contains("✓ readable") && text.contains("may not read this"), "{text}");
     assert_eq!(sandbox.ends(0, "sync status --json").await.json()["syncs"].as_array().unwrap().len(), 0);
 }
+
+#[tokio::test]
+async fn a_source_at_jira_says_what_it_lacks() {
+    let sim = simulate(world()).await;
+    let bare = Sandbox::new();
+    let said = bare.ends(2, "source add jira --name acme --base-url https://jira.acme.example").await;
+    assert!(said.stderr.contains("JIRA_TOKEN") && said.stderr.contains("--token-env"), "{}", said.stderr);
+
+    let sandbox = Sandbox::new().set("JIRA_TOKEN", TOKEN);
+    for (line, fix) in [
+        ("source add jira --name acme", "--base-url https://"),
+        ("source add jira --name acme --base-url https://acme.atlassian.net", "--email ME@EXAMPLE.COM"),
+        ("source add jira --name acme --base-url https://jira.acme.example --email me", "ME@EXAMPLE.COM"),
+        ("source add jira --name acme --base-url https://jira.acme.example --project pay", "such as PAY"),
+        ("source add jira --name acme --base-url https://jira.acme.example --board PAY", "boards/7"),
+    ] {
+        let said = sandbox.ends(2, line).await;
+        assert!(said.stderr.contains(fix) && !said.stderr.contains(TOKEN), "{line}: {}", said.stderr);
+    }
+
+    let url = sim.jira_cloud_url();
+    let add =
+        format!("source add jira --name acme --base-url {url} --email me@acme.example --project PAY NOPE");
+    sandbox.ends(0, &add).await;
+    let checked = sandbox.ends(1, "source check acme --json").await.json();
+    let codes: Vec<_> = checked["checked"].as_array().unwrap().iter().map(|it| it["code"].as_str()).collect();
+    assert_eq!(codes, [None, Some("gone")], "PAY is there, NOPE is not");
+    sandbox.ends(0, "source add jira --name acme --update --project PAY").await;
+    let shown = sandbox.ends(0, "source show acme --json").await.json();
+    assert_eq!(shown["options"], serde_json::json!({ "email": "me@acme.example", "projects": ["PAY"] }));
+    sandbox.ends(0, "sync start --source acme --group jira --wait").await;
+    let shown = sandbox.ends(0, "source show acme --json").await.json();
+    assert!(shown["landed"]["jira_cards"].as_i64().unwrap() > 0, "{shown:#}");
+
+    // Cloud answers a wrong token as it answers anybody, with empty lists.
+    let wrong = Sandbox::new().set("JIRA_TOKEN", "bad-token");
+    wrong.ends(0, &format!("source add jira --name acme --base-url {url} --email me@acme.example")).await;
+    let checked = wrong.ends(1, "source check acme").await;
+    assert!(checked.stdout.contains("make a new token"), "{}", checked.stdout);
+}

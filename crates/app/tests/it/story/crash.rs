@@ -5,9 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use sim::Sim;
+use jiff::Timestamp;
+use sim::{JiraOptions, Options, Sim, SiteSize};
 
-use crate::support::{Database, Rows, Scene, assert_kept_rules, assert_truth, on_both, seeded, snapshot};
+use crate::support::{
+    Database, Kind, Rows, SOURCE, Scene, assert_kept_rules, assert_site, assert_truth, on_both, seeded,
+    snapshot, started,
+};
 
 /// No run of these worlds commits as often; a loop that gets here would never end.
 const COMMITS_MAX: u64 = 400;
@@ -18,6 +22,7 @@ on_both!(
     killed_at_every_commit_after_a_force_push,
     killed_at_every_commit_of_a_long_listing_without_news,
     killed_at_every_commit_of_a_long_listing_that_changed,
+    killed_at_every_commit_of_a_board,
     killed_twice_in_a_row,
     #[ignore = "long: a kill at every commit of a larger world"]
     killed_at_every_commit_of_a_larger_world,
@@ -83,6 +88,16 @@ async fn long_listing(database: Database, sim: &Sim) -> Scene {
     begun
 }
 
+async fn killed_at_every_commit_of_a_board(database: Database) {
+    let jira = JiraOptions { size: SiteSize { projects: 1, issues: 30 }, ..JiraOptions::default() };
+    let sim = started(Options { jira, ..Options::default() }, "", "").await;
+    // Places remember when a pass began, by the site's clock.
+    sim.set_time(Some(SITE_TIME_MS));
+    let begun = Scene::with_jira(database, Kind::Cloud, &sim, &[]).await.set("SYNCLINE_WORKERS", 1);
+    let story = Story::new(begun, &sim).await;
+    story.killed_everywhere(&[None]).await.asked_little_twice(&story);
+}
+
 async fn killed_twice_in_a_row(database: Database) {
     let is_sqlite = database.is_sqlite();
     let sim = seeded(10, 1, 110, "", "").await;
@@ -99,6 +114,9 @@ async fn killed_at_every_commit_of_a_larger_world(database: Database) {
     let story = Story::new(begun, &sim).await;
     story.killed_everywhere(&[None]).await.asked_little_twice(&story);
 }
+
+/// The first of January 2025, after everything that the made-up site holds.
+const SITE_TIME_MS: i64 = 1_735_718_400_000;
 
 /// A sync that is about to be begun, and how it ends when nothing happens to it.
 struct Story<'a> {
@@ -198,7 +216,12 @@ async fn is_finished(scene: &Scene, story: &Story<'_>) -> bool {
 
 async fn assert_everything(scene: &Scene, sim: &Sim) {
     let names = sim.world().names();
-    assert_truth(&scene.database, sim, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    if scene.database.number("select count(*) from sources where provider = 'jira'").await == 1 {
+        let now = Timestamp::from_millisecond(SITE_TIME_MS).unwrap();
+        assert_site(&scene.database, SOURCE, Kind::Cloud, sim, now).await;
+    } else {
+        assert_truth(&scene.database, sim, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    }
     let active =
         "select count(*) from jobs where state in ('available', 'scheduled', 'retryable', 'running')";
     assert_eq!(scene.database.number(active).await, 0, "a job was left behind");

@@ -6,6 +6,7 @@
 mod crash;
 mod faults;
 mod git;
+mod jira;
 mod limits;
 mod nodes;
 mod refusals;

@@ -10,6 +10,7 @@ mod engine;
 mod git;
 mod program;
 mod rows;
+mod site;
 mod truth;
 mod wait;
 
@@ -18,6 +19,7 @@ pub(crate) use engine::{epoch_ms, service, service_at, service_with};
 pub(crate) use git::{Git, run_at as git_at};
 pub(crate) use program::{KEY, Running, SOURCE, Scene, TOKEN};
 pub(crate) use rows::{Rows, every_row, landed_rows, snapshot};
+pub(crate) use site::{Kind, assert_site, busiest, work};
 pub(crate) use truth::assert_truth;
 pub(crate) use wait::until;
 

@@ -11,7 +11,7 @@ use sim::Sim;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use super::Database;
+use super::{Database, Kind};
 
 /// The name of every story's source.
 pub(crate) const SOURCE: &str = "acme";
@@ -84,6 +84,25 @@ impl Scene {
         self.run(&arguments).await.expect_code(0);
     }
 
+    /// Sets the scene with a source that reads a simulator's Jira.
+    pub(crate) async fn with_jira(database: Database, kind: Kind, sim: &Sim, more: &[&str]) -> Self {
+        let scene = Self::new(database);
+        scene.add_jira(SOURCE, kind, sim, more).await;
+        scene
+    }
+
+    /// Adds a source that reads a simulator's Jira; Cloud is told the account's address.
+    pub(crate) async fn add_jira(&self, name: &str, kind: Kind, sim: &Sim, more: &[&str]) {
+        let url = kind.url(sim);
+        let mut arguments = vec!["source", "add", "jira", "--name", name, "--base-url", &url];
+        if kind == Kind::Cloud {
+            arguments.extend(["--email", "me@acme.example"]);
+        }
+        arguments.extend(["--token-env", TOKEN.0, "--json"]);
+        arguments.extend(more);
+        self.run(&arguments).await.expect_code(0);
+    }
+
     /// Runs a command to its end.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
         self.start(arguments).ended().await
@@ -123,7 +142,7 @@ impl Scene {
         let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
-            if name.starts_with("SYNCLINE_") || name == "GITHUB_TOKEN" {
+            if name.starts_with("SYNCLINE_") || name == "GITHUB_TOKEN" || name == "JIRA_TOKEN" {
                 command.env_remove(&*name);
             }
         }

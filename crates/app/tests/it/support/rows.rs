@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use super::Database;
 
 /// Tables with records of the provider.
-const LANDED: [&str; 4] = ["github_repositories", "branches", "commits", "commit_parents"];
+const LANDED: [&str; 7] =
+    ["github_repositories", "branches", "commits", "commit_parents", "jira_boards", "sprints", "jira_cards"];
 
 /// Columns that hold a moment of the reading, which differs between any two runs, and a hash of what is compared.
 const MOMENTS: [&str; 4] = ["observed_at", "first_seen", "changed_at", "landing_hash"];
