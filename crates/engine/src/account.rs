@@ -7,6 +7,7 @@ pub(crate) mod budget;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use domain::connector::{Auth, Connector, Spec};
 use domain::fault::{Cause, Fault};
@@ -17,6 +18,7 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 use store::{BudgetRow, Secret};
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 use url::Url;
 
 use crate::clock::Clock;
@@ -26,6 +28,8 @@ use budget::{Budgets, Grant};
 /// What all jobs of a source share in this process.
 #[derive(Debug)]
 pub(crate) struct Gate {
+    /// The provider's word.
+    pub(crate) provider: &'static str,
     pub(crate) budgets: Budgets,
     under_way: Semaphore,
     pace: Option<DefaultDirectRateLimiter>,
@@ -38,6 +42,7 @@ impl Gate {
         let per_minute = spec.limits.per_minute.filter(|_| spec.default_base_url == Some(base_url));
         let quota = per_minute.and_then(NonZeroU32::new).map(Quota::per_minute);
         Self {
+            provider: spec.provider,
             budgets,
             under_way: Semaphore::new(spec.limits.concurrent_max.min(in_flight_max).max(1)),
             pace: quota.map(RateLimiter::direct),
@@ -135,7 +140,10 @@ impl Account {
             user: self.user.as_deref(),
             body_bytes: self.body_bytes.load(Ordering::Relaxed),
         };
-        let (answer, sent) = self.http.get(access, &request.url, validator).await;
+        let began = Instant::now();
+        let span = tracing::info_span!("provider_request", provider = self.connector.spec().provider);
+        let (answer, sent) = self.http.get(access, &request.url, validator).instrument(span).await;
+        self.count(&answer, began.elapsed());
         let Ok(Answer::Whole(response) | Answer::NotModified(response)) = &answer else {
             return (answer, sent);
         };
@@ -146,6 +154,8 @@ impl Account {
         under_way.finish(&meters);
         let refused = meters.iter().find(|it| it.refused.is_some());
         if let Some(meter) = refused {
+            let labels = [("provider", self.connector.spec().provider), ("bucket", meter.bucket)];
+            metrics::counter!("syncline_limits_met_total", &labels).increment(1);
             // The budget knows how long, also where the answer named no time.
             let until = self.gate.budgets.admit(request.bucket, self.clock.now()).err().map(|it| it.until);
             return (Err(Fault::RateLimited { until, bucket: meter.bucket }), sent);
@@ -154,6 +164,19 @@ impl Account {
             return (Err(fault), sent);
         }
         (answer, sent)
+    }
+
+    /// Counts an answer, or its absence under the fault's word.
+    fn count(&self, answer: &Result<Answer, Fault>, elapsed: Duration) {
+        let status = match answer {
+            Ok(Answer::Whole(response) | Answer::NotModified(response)) => response.status.to_string(),
+            Err(fault) => fault.code().to_owned(),
+        };
+        let provider = self.connector.spec().provider;
+        metrics::counter!("syncline_provider_requests_total", "provider" => provider, "status" => status)
+            .increment(1);
+        metrics::histogram!("syncline_provider_request_duration_seconds", "provider" => provider)
+            .record(elapsed);
     }
 }
 
@@ -182,6 +205,6 @@ fn server_error(response: &Response) -> Option<Fault> {
         return None;
     }
     let after = response.headers.get("retry-after").and_then(|it| it.trim().parse().ok());
-    let after = after.map(std::time::Duration::from_secs);
+    let after = after.map(Duration::from_secs);
     Some(Fault::Transient { after, cause: Cause::Server(response.status) })
 }

@@ -17,8 +17,10 @@ mod worker;
 
 pub use clock::Clock;
 pub use error::{Error, OpenError};
-pub use http::{HttpLimits, check_base_url};
+pub use http::{HttpLimits, check_base_url, install_tls};
 pub use scheduler::SchedulerHealth;
+pub use service::gauge::BudgetLeft;
+pub use service::list::{JobQuery, SyncQuery};
 pub use service::record::{RecordPage, RecordQuery};
 pub use service::schedule::{Schedule, ScheduleRow};
 pub use service::source::{AddSource, SourceChanges, provider_specs};

@@ -4,6 +4,7 @@
 //! from its last page.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Instant;
 
 use domain::connector::{Group, Stream};
 use domain::fault::{Cause, Fault};
@@ -11,7 +12,8 @@ use domain::page::{Item, Next};
 use domain::policy::{self, Outcome, Verdict};
 use jiff::SignedDuration;
 use serde_json::Value;
-use store::{Commit, Lease, Pass, Settlement, Store, StoreError, Validator};
+use store::{Commit, Lease, Pass, Progress, Settlement, Store, StoreError, Validator};
+use tracing::Instrument as _;
 
 use crate::clock::Clock;
 use crate::fetch::{Fetched, Fetcher, Missed, Place, Why};
@@ -115,8 +117,11 @@ impl Run<'_> {
             ends: matches!(after, After::Look | After::CaughtUp).then(|| self.completed()),
         };
         let committing = async {
-            let committed = self.store.commit_page(self.lease, commit, now).await;
+            let began = Instant::now();
+            let span = tracing::info_span!("commit");
+            let committed = self.store.commit_page(self.lease, commit, now).instrument(span).await;
             drop(held);
+            metrics::histogram!("syncline_page_commit_duration_seconds").record(began.elapsed());
             committed
         };
         let fetching = async {
@@ -126,7 +131,9 @@ impl Run<'_> {
             }
         };
         let (committed, ahead) = tokio::join!(committing, fetching);
-        if committed?.ended {
+        let committed = committed?;
+        self.count(committed);
+        if committed.ended {
             return Ok(Turn::Settled);
         }
         match after {
@@ -141,6 +148,13 @@ impl Run<'_> {
                 Ok(Turn::End(self.ended(Verdict::Discard { invalidates: false }, Some(&fault))))
             }
         }
+    }
+
+    /// Counts a committed page and the rows that it changed.
+    fn count(&self, committed: Progress) {
+        let labels = [("provider", self.fetcher.connector.spec().provider), ("group", self.group.name)];
+        metrics::counter!("syncline_pages_total", &labels).increment(1);
+        metrics::counter!("syncline_rows_total", &labels).increment(committed.rows_written);
     }
 
     /// Says what is to be read once the page that ended with `next` is committed.

@@ -3,7 +3,7 @@
 //! Polling is the truth; wake-ups only make it quicker. A panicking job costs that job an attempt, nothing else.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::id::SourceId;
 use domain::policy::{self, Outcome, Verdict};
@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use store::{Claim, Lease, Settlement, StoreError};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::account::{Account, Gate};
 use crate::fetch::{Fetcher, Place};
@@ -139,7 +140,14 @@ impl SyncService {
                 let reins = self.pool.hold(&lease);
                 let service = self.clone();
                 let running = lease.clone();
-                let task = tasks.spawn(async move { service.run_job(running, reins).await });
+                let span = tracing::info_span!(
+                    "job",
+                    job = lease.job.0,
+                    sync = lease.sync.0,
+                    stream = lease.stream,
+                    attempt = lease.attempt
+                );
+                let task = tasks.spawn(async move { service.run_job(running, reins).await }.instrument(span));
                 leases.insert(task.id(), lease);
             }
         }
@@ -179,7 +187,11 @@ impl SyncService {
 
     /// Runs one claimed job to its end and settles it, where its last page has not.
     async fn run_job(&self, lease: Lease, reins: Reins) -> Result<(), StoreError> {
-        let ended = match self.attempt(&lease, &reins).await {
+        let began = Instant::now();
+        let attempted = self.attempt(&lease, &reins).await;
+        metrics::histogram!("syncline_attempt_duration_seconds", "group" => lease.group.clone())
+            .record(began.elapsed());
+        let ended = match attempted {
             Ok(Some(ended)) => ended,
             Ok(None) => {
                 self.pool.let_go(&lease);
@@ -358,7 +370,10 @@ fn patience<T>(
 fn ignore_lost(result: Result<(), StoreError>) -> Result<(), StoreError> {
     match result {
         // Another worker has the job; whatever this one did not commit, that one will.
-        Err(StoreError::LeaseLost) => Ok(()),
+        Err(StoreError::LeaseLost) => {
+            metrics::counter!("syncline_leases_lost_total").increment(1);
+            Ok(())
+        }
         other => other,
     }
 }

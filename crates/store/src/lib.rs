@@ -36,6 +36,7 @@ pub use queue::schedule::{After, Plan, StoredSchedule, Tick};
 pub use queue::settle::Settlement;
 pub use queue::wakeup::Wakeups;
 pub use queue::{Claim, Lease, RESCUES_MAX, Signals};
+pub use read::list::{JobQuery, SyncQuery};
 pub use read::record::{RecordPage, RecordQuery};
 pub use read::status::{
     Standing, StatusQuery, StoredStatus,

@@ -2,6 +2,7 @@
 //!
 //! Never writes, and never holds a read open.
 
+pub(crate) mod list;
 pub(crate) mod record;
 pub(crate) mod status;
 
@@ -101,6 +102,10 @@ pub struct SyncRow {
 pub struct JobRow {
     /// Its id.
     pub id: JobId,
+    /// Its sync.
+    pub sync: SyncId,
+    /// Its source.
+    pub source: SourceId,
     /// Its stream.
     pub stream: String,
     /// Its partition.
@@ -279,6 +284,8 @@ fn job_row(row: &Row) -> Result<JobRow, StoreError> {
     let detail: Option<String> = row.get("error_detail")?;
     Ok(JobRow {
         id,
+        sync: SyncId(row.get("sync_id")?),
+        source: SourceId(row.get("source_id")?),
         stream: row.get("stream")?,
         partition: row.get("partition")?,
         title: row.get("title")?,

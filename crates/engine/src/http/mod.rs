@@ -59,6 +59,12 @@ pub(crate) struct Http {
     spare: body::Spare,
 }
 
+/// Chooses the cryptography that TLS uses, for the whole process; twice is once.
+pub fn install_tls() {
+    // An error means that a provider is installed already, which is just as good.
+    drop(rustls::crypto::ring::default_provider().install_default());
+}
+
 /// Where a request belongs, and what lets it in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Access<'a> {
@@ -82,8 +88,7 @@ pub(crate) enum Answer {
 
 impl Http {
     pub(crate) fn new(limits: HttpLimits, clock: Clock) -> Result<Self, reqwest::Error> {
-        // An error means that a provider is installed already, which is just as good.
-        drop(rustls::crypto::ring::default_provider().install_default());
+        install_tls();
         let client = reqwest::Client::builder()
             .user_agent(concat!("syncline/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(limits.connect_timeout)

@@ -2,6 +2,8 @@
 
 mod check;
 mod facts;
+pub(crate) mod gauge;
+pub(crate) mod list;
 mod options;
 pub(crate) mod record;
 pub(crate) mod schedule;
