@@ -3,6 +3,7 @@
 //! It reads the command line and the configuration, hands over to `cli`, and turns what comes back into an exit
 //! code; it never starts a sync itself. Begin with `cli`.
 
+mod api;
 mod cli;
 mod config;
 mod exit;
@@ -39,7 +40,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, config: Config, out: &Output) -> anyhow::Result<Exit> {
-    telemetry::start(&config, out);
+    // Sends what is left when everything else has ended, outside the runtime.
+    let _traces = telemetry::start(&config, out);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(cli::run(cli.command, App { config, tenant: cli.global.tenant, out: out.clone() }))
 }

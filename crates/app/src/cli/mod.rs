@@ -4,6 +4,7 @@
 
 mod demo;
 mod follow;
+mod serve;
 mod sim;
 mod source;
 mod status;
@@ -145,6 +146,8 @@ pub(crate) enum Command {
   syncline token revoke 3"
     )]
     Token(token::TokenCommand),
+    /// Serve the API, with schedules and workers, until a signal stops it
+    Serve(serve::ServeArgs),
     /// Run fake providers to rehearse against
     Sim(sim::SimArgs),
     /// See it work in this folder, with nothing configured
@@ -168,6 +171,7 @@ pub(crate) async fn run(command: Command, app: App) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(&args, &app).await,
         Command::Tenant(command) => tenant::run(command, &app).await,
         Command::Token(command) => token::run(command, &app).await,
+        Command::Serve(args) => serve::run(&args, &app).await,
         Command::Sim(args) => sim::run(args, &app).await,
         Command::Demo(args) => demo::run(args, &app).await,
     }

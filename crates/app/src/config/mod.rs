@@ -11,12 +11,15 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::policy::Thresholds;
 use engine::{Schedule, Secret};
 use jiff::SignedDuration;
+use url::Url;
 
 pub(crate) use problem::{ConfigError, shown};
 pub(crate) use quantity::parse_go_duration;
@@ -46,6 +49,11 @@ pub(crate) struct Config {
     pub(crate) http_read_timeout: Duration,
     pub(crate) http_timeout: Duration,
     pub(crate) http_body_bytes_max: usize,
+    pub(crate) listen: SocketAddr,
+    pub(crate) behind_tls_proxy: bool,
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    pub(crate) api_requests_per_minute: NonZeroU32,
+    pub(crate) otlp_endpoint: Option<Url>,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
     /// The write transaction at which this process kills itself; only crash tests set it.
@@ -172,6 +180,11 @@ impl Config {
             http_read_timeout: Duration::ZERO,
             http_timeout: Duration::ZERO,
             http_body_bytes_max: 0,
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            behind_tls_proxy: false,
+            metrics_listen: None,
+            api_requests_per_minute: NonZeroU32::MIN,
+            otlp_endpoint: None,
             log: String::new(),
             log_format: LogFormat::Text,
             #[cfg(debug_assertions)]

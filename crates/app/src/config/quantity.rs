@@ -11,7 +11,7 @@ pub(super) const UNITS: [(&str, u64); 4] =
     [("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000)];
 
 /// Reads a duration: whole numbers with the units h, m, s and ms, each once, the largest first.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut nanos = 0_u64;
     let mut above = u64::MAX;

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use domain::policy::schedule::{EVERY_MAX, EVERY_MIN};
 use engine::{Secret, provider_specs};
 use jiff::SignedDuration;
 use tracing_subscriber::EnvFilter;
+use url::Url;
 
 use super::quantity::{parse_bytes, parse_duration, parse_go_duration};
 use super::{Config, LogFormat};
@@ -227,6 +230,56 @@ pub(super) static SETTINGS: &[Setting] = &[
             // A listing of 100 takes more than 64 KiB; 256 MiB times the requests in flight is all a machine has.
             let bytes = parse_bytes(value).filter(|it| (64 << 10..=256 << 20).contains(it));
             bytes.and_then(|it| usize::try_from(it).ok()).map(|it| config.http_body_bytes_max = it).is_some()
+        })
+    },
+    Setting {
+        flag: Some("--listen"),
+        allowed: "an address and a port, such as 127.0.0.1:7878 or [::1]:7878",
+        help: "Where `serve` answers; anything but loopback needs behind_tls_proxy.",
+        ..setting("listen", "127.0.0.1:7878", |config, value| {
+            value.parse().map(|it| config.listen = it).is_ok()
+        })
+    },
+    Setting {
+        allowed: "true or false",
+        help: "Whether a proxy that speaks TLS stands in front of `serve`; its X-Forwarded-For is then believed.",
+        ..setting("behind_tls_proxy", "false", |config, value| {
+            value.parse().map(|it| config.behind_tls_proxy = it).is_ok()
+        })
+    },
+    Setting {
+        default: None,
+        default_words: "none: /metrics is asked with a token, where the API is",
+        allowed: "a loopback address and a port, such as 127.0.0.1:9464",
+        help: "Where `serve` shows its metrics to whoever asks.",
+        ..setting("metrics_listen", "", |config, value| {
+            config.metrics_listen = value.parse().ok().filter(|it: &SocketAddr| it.ip().is_loopback());
+            config.metrics_listen.is_some()
+        })
+    },
+    Setting {
+        allowed: "a whole number from 60 to 1000000",
+        help: "Requests that one API token may make in a minute; a sixth of them may come at once.",
+        // Fifty a second is more than a dashboard of a large team asks, and a small part of what one core answers.
+        ..setting("api_requests_per_minute", "3000", |config, value| {
+            let number = within(value, 60, 1_000_000).and_then(NonZeroU32::new);
+            number.map(|it| config.api_requests_per_minute = it).is_some()
+        })
+    },
+    Setting {
+        default: None,
+        default_words: "none: no traces are sent",
+        allowed: "the collector's address without a user or password, such as http://127.0.0.1:4318",
+        help: "Where traces are sent, as OTLP over HTTP.",
+        ..setting("otlp_endpoint", "", |config, value| {
+            let url = value.parse().ok().filter(|it: &Url| {
+                matches!(it.scheme(), "http" | "https")
+                    && it.has_host()
+                    && it.username().is_empty()
+                    && it.password().is_none()
+            });
+            config.otlp_endpoint = url;
+            config.otlp_endpoint.is_some()
         })
     },
     Setting {

@@ -3,6 +3,8 @@
 //! It must never reach beyond loopback, and never wait by sleeping.
 
 #[cfg(test)]
+mod api;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod story;

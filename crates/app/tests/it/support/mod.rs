@@ -5,20 +5,25 @@
 /// Shared with the tests of the store.
 #[path = "../../../../store/tests/it/bare.rs"]
 mod bare;
+mod client;
 mod database;
 mod engine;
 mod git;
 mod program;
 mod rows;
+mod schema;
+mod serve;
 mod site;
 mod truth;
 mod wait;
 
+pub(crate) use client::Client;
 pub(crate) use database::{Database, on_both};
 pub(crate) use engine::{epoch_ms, service, service_at, service_with};
 pub(crate) use git::{Git, run_at as git_at};
 pub(crate) use program::{KEY, Running, SOURCE, Scene, TOKEN};
 pub(crate) use rows::{Rows, every_row, landed_rows, snapshot};
+pub(crate) use serve::{Server, make_token};
 pub(crate) use site::{Kind, assert_site, busiest, work};
 pub(crate) use truth::assert_truth;
 pub(crate) use wait::until;

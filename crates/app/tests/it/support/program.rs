@@ -139,6 +139,17 @@ impl Scene {
     }
 
     fn start_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> Running {
+        let mut command = self.command(arguments, more);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let pid = child.id().and_then(|it| i32::try_from(it).ok()).and_then(Pid::from_raw).unwrap();
+        let mut waiting = JoinSet::new();
+        waiting.spawn(async move { child.wait_with_output().await.unwrap() });
+        Running { pid, waiting, said: arguments.join(" ") }
+    }
+
+    /// Prepares to run a command; where its output goes is for the caller to say.
+    pub(crate) fn command(&self, arguments: &[&str], more: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
@@ -148,12 +159,8 @@ impl Scene {
         }
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command.envs(more.iter().copied()).current_dir(self.database.folder()).args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let child = command.spawn().unwrap();
-        let pid = child.id().and_then(|it| i32::try_from(it).ok()).and_then(Pid::from_raw).unwrap();
-        let mut waiting = JoinSet::new();
-        waiting.spawn(async move { child.wait_with_output().await.unwrap() });
-        Running { pid, waiting, said: arguments.join(" ") }
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command
     }
 }
 

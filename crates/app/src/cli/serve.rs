@@ -1,0 +1,104 @@
+//! `syncline serve`: the API, the schedules and the workers in one process, until a signal stops it.
+//!
+//! It must never be reached from elsewhere without TLS: the proxy in front is said in the configuration.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::App;
+use super::stop::Stop;
+use crate::api;
+use crate::exit::{Exit, Failure};
+use crate::telemetry::Metrics;
+
+/// Serve the API, with schedules and workers, until a signal stops it
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Serves the API, fires the schedules and works on syncs, all in this process.\n\nAny number of such \
+                  processes may share one PostgreSQL database: a tick fires once, and each job runs in one of them. \
+                  Ctrl-C and SIGTERM stop it within 10 seconds: pages under way are committed or dropped, and \
+                  nothing is lost.",
+    after_help = "Examples:
+  syncline serve                            answer on 127.0.0.1:7878
+  syncline serve --listen 127.0.0.1:0       on a free port, which the first line names
+  syncline serve --listen 0.0.0.0:7878      needs behind_tls_proxy = true: it speaks no TLS itself
+  syncline token create --name me --role admin; curl -H \"Authorization: Bearer $TOKEN\" \\
+      http://127.0.0.1:7878/api/v1/status
+
+Ends with 0 when a signal stopped it, 5 when the database stayed out of reach."
+)]
+pub(crate) struct ServeArgs {
+    /// Where to answer [default: 127.0.0.1:7878, or the setting `listen`]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: &ServeArgs, app: &App) -> anyhow::Result<Exit> {
+    let config = &app.config;
+    let address = args.listen.unwrap_or(config.listen);
+    if !address.ip().is_loopback() && !config.behind_tls_proxy {
+        return Err(Failure::usage(format!(
+            "{address} can be reached from elsewhere, and syncline speaks no TLS: put a proxy that does in front and \
+             say behind_tls_proxy = true, or listen on 127.0.0.1"
+        )));
+    }
+    // Before the database is opened: whoever starts a second server by mistake is told so at once.
+    let listener = bind(address).await?;
+    let metrics_listener = match config.metrics_listen {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    let service = app.open().await?;
+    let metrics = Metrics::install(service.clone())?;
+    let options = api::Options {
+        behind_tls_proxy: config.behind_tls_proxy,
+        requests_per_minute: config.api_requests_per_minute,
+    };
+    let listening = Stop::listen(&app.out, "stopping cleanly; press Ctrl-C again to stop at once")?;
+    let stop = listening.token();
+    tell(app, &listener, metrics_listener.as_ref())?;
+    let router = api::router(service.clone(), options, metrics.clone(), stop.clone());
+    let answering = api::serve(listener, router, stop.clone());
+    let showing = async {
+        if let Some(listener) = metrics_listener {
+            api::serve(listener, api::metrics_router(metrics), stop.clone()).await;
+        }
+    };
+    let working = async {
+        let worked = service.run(stop.clone()).await;
+        // Without workers an API would only collect work; whoever watches the process starts it again.
+        stop.cancel();
+        worked
+    };
+    let (worked, (), ()) = tokio::join!(working, answering, showing);
+    service.close().await;
+    worked?;
+    Ok(Exit::Done)
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let says = format!("cannot listen on {address} ({error}): name another address with --listen");
+        Failure::with(Exit::Failed, "listen", says)
+    })
+}
+
+/// Says where it answers, before anything else: with port 0 nobody could know.
+fn tell(app: &App, listener: &TcpListener, metrics: Option<&TcpListener>) -> anyhow::Result<()> {
+    let url = format!("http://{}", listener.local_addr()?);
+    let metrics = match metrics {
+        Some(it) => Some(format!("http://{}/metrics", it.local_addr()?)),
+        None => None,
+    };
+    app.out.json(&json!({ "listening": url, "metrics": metrics }))?;
+    app.out.line(format!("listening on {url}"))?;
+    if let Some(metrics) = metrics {
+        app.out.line(format!("metrics on {metrics}"))?;
+    }
+    app.out.note("make a token with `syncline token create`; Ctrl-C stops it");
+    Ok(())
+}
