@@ -46,7 +46,11 @@ pub(crate) fn decision(about: About<'_>, decision: &Decision, now: Timestamp) ->
             "`{source}` is switched off: let syncs begin again with `syncline source enable {source}`"
                 .to_owned()
         }
-        Reason::NoOwner => "`{source}` belongs to nobody: remove it and add it again".to_owned(),
+        Reason::NoOwner => {
+            "`{source}` belongs to nobody, or to a tenant that is revoked: remove it and add it again \
+                            for another with --tenant NAME"
+                .to_owned()
+        }
         Reason::NothingToSync => {
             "`{source}` names nothing to read: say what with `syncline source add {provider} \
                                   --name {source} --update`, as `syncline source add {provider} --help` shows"

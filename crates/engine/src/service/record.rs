@@ -132,3 +132,52 @@ fn place(table: &Table, text: &str) -> Result<(SourceId, Vec<Cell>), Error> {
         why: "it is not the `next` of a page of this table; begin without it".to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::id::SourceId;
+    use domain::table::{COMMITS, Cell};
+
+    use super::{filter, place};
+    use crate::error::Error;
+
+    fn why<T: std::fmt::Debug>(refused: Result<T, Error>) -> String {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, Error::Invalid { .. }), "{error}");
+        error.to_string()
+    }
+
+    #[test]
+    fn a_filter_names_a_declared_column_and_fits_it() {
+        let (column, cell) = filter(&COMMITS, "sha", "abc' or 1=1").unwrap();
+        assert_eq!((column.name, cell), ("sha", Cell::Text("abc' or 1=1".to_owned())));
+        let (_, cell) = filter(&COMMITS, "repository_id", "-7").unwrap();
+        assert_eq!(cell, Cell::Integer(-7));
+        let (_, cell) = filter(&COMMITS, "committed_at", "2026-11-21T12:00:00+01:00").unwrap();
+        assert_eq!(cell, Cell::Timestamp("2026-11-21T11:00:00Z".parse().unwrap()));
+        for (name, value, expected) in [
+            ("raw", "x", "`raw` is no column to filter commits by; allowed are repository_id, sha"),
+            ("sha = sha or sha", "x", "is no column"),
+            ("jira_keys", "[]", "is no column"),
+            ("repository_id", "7.5", "allowed is a whole number"),
+            ("committed_at", "yesterday", "allowed is a time such as"),
+            ("sha", "a\0b", "allowed is text"),
+        ] {
+            let said = why(filter(&COMMITS, name, value));
+            assert!(said.contains(expected), "{name}={value}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_place_to_read_on_from_is_one_of_the_tables_own() {
+        let (source, key) = place(&COMMITS, "[3,9,\"abc\"]").unwrap();
+        assert_eq!((source, key), (SourceId(3), vec![Cell::Integer(9), Cell::Text("abc".to_owned())]));
+        let long = format!("[3,9,\"{}\"]", "a".repeat(5000));
+        for text in
+            ["", "{}", "[]", "[3]", "[3,9]", "[3,9,\"a\",1]", "[\"3\",9,\"a\"]", "[3,\"x\",\"a\"]", &long]
+        {
+            let said = why(place(&COMMITS, text));
+            assert!(said.contains("begin without it"), "{text}: {said}");
+        }
+    }
+}

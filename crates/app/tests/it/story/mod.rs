@@ -13,3 +13,4 @@ mod refusals;
 mod schedule;
 mod shutdown;
 mod states;
+mod tenants;
