@@ -39,6 +39,9 @@ pub use self::world::site::{
 };
 pub use self::world::{BranchTruth, Control, RepositoryTruth, State, Truth, World, WorldSource};
 
+/// How many things people do a second at most: more would measure the simulator and not its client.
+pub const ACTIVITY_PER_S_MAX: f64 = 50.0;
+
 /// How a simulator starts.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -54,7 +57,8 @@ pub struct Options {
     pub limits: Limits,
     /// What its Jira is like.
     pub jira: JiraOptions,
-    /// How many things people do a second, at both providers together; 0 is nobody at work, and 50 the most.
+    /// How many things people do a second, at both providers together; 0 is nobody at work, and `ACTIVITY_PER_S_MAX`
+    /// the most.
     pub activity_per_s: f64,
 }
 

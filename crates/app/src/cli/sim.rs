@@ -153,13 +153,10 @@ pub(crate) async fn run(args: SimArgs, app: &App) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// More a second would measure the simulator and not what reads it.
-const ACTIVITY_PER_S_MAX: f64 = 50.0;
-
 /// Reads how many things are done a second.
 fn rate(text: &str) -> Result<f64, String> {
-    let found = text.parse().ok().filter(|it| (0.0..=ACTIVITY_PER_S_MAX).contains(it));
-    found.ok_or_else(|| format!("a number from 0 to {ACTIVITY_PER_S_MAX} is allowed"))
+    let found = text.parse().ok().filter(|it| (0.0..=sim::ACTIVITY_PER_S_MAX).contains(it));
+    found.ok_or_else(|| format!("a number from 0 to {} is allowed", sim::ACTIVITY_PER_S_MAX))
 }
 
 /// Starts a simulator; what can be wrong is what was asked for.

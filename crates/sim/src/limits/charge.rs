@@ -112,17 +112,17 @@ mod tests {
     use std::sync::Arc;
 
     use super::Refusal;
-    use crate::limits::{Gate, Scope};
+    use crate::limits::Gate;
     use crate::report::Recorder;
 
     #[test]
     fn points_close_the_door_for_a_minute() {
         let limits = "points=2,primary=0".parse().unwrap();
         let gate = Arc::new(Gate::new(limits, Arc::new(Recorder::new()), Arc::default()));
-        let passage = gate.enter("t", "/", &Scope::All);
+        let passage = gate.enter("t", "/", &[]);
         assert!(passage.charge().is_ok() && passage.charge().is_ok());
         assert!(matches!(passage.charge(), Err(Refusal::Secondary { after_s: 60 })));
         assert!(matches!(passage.charge(), Err(Refusal::Secondary { after_s: 59..=60 })));
-        assert!(gate.enter("other", "/", &Scope::All).charge().is_ok());
+        assert!(gate.enter("other", "/", &[]).charge().is_ok());
     }
 }

@@ -47,8 +47,8 @@ impl Demand {
         self.wait.until <= now.at || self.wait.until_ms <= now.ms
     }
 
-    fn holds_back(&self, scope: &Scope) -> bool {
-        self.scope == Scope::All || self.scope == *scope
+    fn holds_back(&self, parts: &[Scope]) -> bool {
+        self.scope == Scope::All || parts.contains(&self.scope)
     }
 
     fn told(&self, now: Moment) -> String {
@@ -103,12 +103,12 @@ impl Gate {
         Moment { at: Instant::now(), ms: self.now_ms() }
     }
 
-    /// Lets a request in and watches it; an empty token stands for none.
-    pub(crate) fn enter(self: &Arc<Self>, token: &str, request: &str, scope: &Scope) -> Passage {
-        self.enter_at(token, request, scope, self.now())
+    /// Lets a request in and watches it; an empty token stands for none. It is part of what demands may hold back.
+    pub(crate) fn enter(self: &Arc<Self>, token: &str, request: &str, parts: &[Scope]) -> Passage {
+        self.enter_at(token, request, parts, self.now())
     }
 
-    fn enter_at(self: &Arc<Self>, token: &str, request: &str, scope: &Scope, now: Moment) -> Passage {
+    fn enter_at(self: &Arc<Self>, token: &str, request: &str, parts: &[Scope], now: Moment) -> Passage {
         let mut violations = Vec::new();
         let in_flight = {
             let mut accounts = hold(&self.accounts);
@@ -117,7 +117,7 @@ impl Gate {
             let account = accounts.by_token.entry(token.to_owned()).or_default();
             account.in_flight += 1;
             account.demands.retain(|demand| !demand.is_over(now));
-            let early = |demand: &&Demand| now.at > demand.sent + GRACE && demand.holds_back(scope);
+            let early = |demand: &&Demand| now.at > demand.sent + GRACE && demand.holds_back(parts);
             if let Some(demand) = account.demands.iter().find(early) {
                 violations.push((ViolationKind::BeforeAllowed, demand.told(now)));
             }
@@ -238,7 +238,7 @@ mod tests {
         let (gate, recorder) = gate("");
         let start = Instant::now();
         let at = |ms: u64| Moment { at: start + Duration::from_millis(ms), ms };
-        let mut limited = gate.enter_at("secret-token", "GET /repos/o/r", &Scope::All, at(0));
+        let mut limited = gate.enter_at("secret-token", "GET /repos/o/r", &[], at(0));
         limited.demand_from(Kind::Secondary, Scope::All, Duration::from_secs(5), at(0));
         limited.sent_at(at(100).at);
         for (token, ms, violations) in [
@@ -248,7 +248,7 @@ mod tests {
             ("secret-token", 4_999, 2),
             ("secret-token", 5_000, 2),
         ] {
-            drop(gate.enter_at(token, "GET /repos/o/r/commits", &Scope::All, at(ms)));
+            drop(gate.enter_at(token, "GET /repos/o/r/commits", &[], at(ms)));
             assert_eq!(recorder.report().violations.len(), violations, "{token} after {ms} ms");
         }
         let violation = &recorder.report().violations[0];
@@ -265,13 +265,13 @@ mod tests {
         let start = Instant::now();
         let at = |real_ms: u64, ms: u64| Moment { at: start + Duration::from_millis(real_ms), ms };
         let only = |part: &str| Scope::Only(part.to_owned());
-        let mut limited = gate.enter_at("t", "GET /search", &only("search"), at(0, 0));
+        let mut limited = gate.enter_at("t", "GET /search", &[only("search")], at(0, 0));
         limited.demand_from(Kind::Burst, only("search"), Duration::from_mins(1), at(0, 0));
         limited.sent_at(start);
         for (part, real_ms, ms, violations) in
             [("issue", 2_000, 2_000, 0), ("search", 2_000, 2_000, 1), ("search", 3_000, 60_000, 1)]
         {
-            drop(gate.enter_at("t", "GET /x", &only(part), at(real_ms, ms)));
+            drop(gate.enter_at("t", "GET /x", &[only(part)], at(real_ms, ms)));
             assert_eq!(recorder.report().violations.len(), violations, "{part} at {ms} ms");
         }
     }
@@ -281,17 +281,17 @@ mod tests {
         let (gate, recorder) = gate("");
         let start = Instant::now();
         let at = |ms: u64| Moment { at: start + Duration::from_millis(ms), ms };
-        let mut limited = gate.enter_at("t", "/", &Scope::All, at(0));
+        let mut limited = gate.enter_at("t", "/", &[], at(0));
         limited.demand_from(Kind::Primary, Scope::All, Duration::from_mins(1), at(0));
         drop(limited);
-        drop(gate.enter_at("t", "/", &Scope::All, at(30_000)));
+        drop(gate.enter_at("t", "/", &[], at(30_000)));
         assert!(recorder.report().violations.is_empty());
     }
 
     #[test]
     fn the_hundred_and_first_at_once_is_a_violation_whatever_the_limit() {
         let (gate, recorder) = gate("concurrent=0");
-        let enter = |token: &str| gate.enter(token, "/", &Scope::All);
+        let enter = |token: &str| gate.enter(token, "/", &[]);
         let mut open: Vec<_> = (0..100).map(|_| enter("t")).collect();
         open.push(enter("another"));
         assert!(recorder.report().violations.is_empty());

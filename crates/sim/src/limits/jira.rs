@@ -22,13 +22,20 @@ pub(crate) struct Call {
     /// Whether it carries an access token and not a login.
     pub(crate) bearer: bool,
     /// The endpoint and method.
-    pub(crate) scope: Scope,
+    pub(crate) endpoint: Scope,
     /// How many halves of the burst limit the endpoint has.
     pub(crate) burst_halves: u32,
     /// Which issue it writes to.
-    pub(crate) writes: Option<String>,
+    pub(crate) writes: Option<Scope>,
     /// Whether it is free on Data Center.
     pub(crate) exempt: bool,
+}
+
+impl Call {
+    /// Tells what demands may hold it back.
+    pub(crate) fn parts(&self) -> Vec<Scope> {
+        [&self.writes].into_iter().flatten().chain([&self.endpoint]).cloned().collect()
+    }
 }
 
 /// What is left, as the headers show it.
@@ -118,7 +125,7 @@ impl Book {
 #[derive(Default)]
 pub(super) struct Traffic {
     endpoints: HashMap<Scope, Bucket>,
-    writes: HashMap<String, VecDeque<Instant>>,
+    writes: HashMap<Scope, VecDeque<Instant>>,
 }
 
 impl Traffic {
@@ -127,7 +134,7 @@ impl Traffic {
         if limits.jira_burst == 0 || limit == 0 {
             return Ok(Shown::default());
         }
-        let bucket = self.endpoints.entry(call.scope.clone()).or_insert_with(|| Bucket::full(limit, now));
+        let bucket = self.endpoints.entry(call.endpoint.clone()).or_insert_with(|| Bucket::full(limit, now));
         let shown = |remaining| Shown { limit, remaining, reset_ms: 0 };
         match bucket.take(limit, limit, 1_000, now) {
             Ok(remaining) => Ok(shown(remaining)),
@@ -135,12 +142,12 @@ impl Traffic {
         }
     }
 
-    pub(super) fn write(&mut self, issue: &str, limits: Limits, now: Instant) -> Result<(), Stop> {
+    pub(super) fn write(&mut self, issue: &Scope, limits: Limits, now: Instant) -> Result<(), Stop> {
         let most = limits.jira_writes as usize;
         if most == 0 {
             return Ok(());
         }
-        let written = self.writes.entry(issue.to_owned()).or_default();
+        let written = self.writes.entry(issue.clone()).or_default();
         written.retain(|at| now.duration_since(*at) < WRITES_LONG);
         for (window, most) in [(WRITES_SHORT, most), (WRITES_LONG, most * WRITES_LONG_TIMES)] {
             let recent = written.iter().filter(|at| now.duration_since(**at) < window);
@@ -181,7 +188,7 @@ mod tests {
         let call = |part: &str, burst_halves: u32| Call {
             cloud: true,
             bearer: false,
-            scope: Scope::Only(part.to_owned()),
+            endpoint: Scope::Only(part.to_owned()),
             burst_halves,
             writes: None,
             exempt: false,
@@ -196,7 +203,9 @@ mod tests {
     fn writes_to_one_issue_are_counted_in_two_windows() {
         let (mut traffic, start) = (Traffic::default(), Instant::now());
         let limits: Limits = "jira_writes=2".parse().unwrap();
-        let mut write = |issue: &str, s: u64| traffic.write(issue, limits, start + Duration::from_secs(s));
+        let mut write = |issue: &str, s: u64| {
+            traffic.write(&Scope::Only(issue.to_owned()), limits, start + Duration::from_secs(s))
+        };
         assert!(write("1", 0).is_ok() && write("1", 0).is_ok() && write("2", 0).is_ok());
         let stop = write("1", 1).unwrap_err();
         assert_eq!((stop.kind, stop.after), (Kind::Writes, Duration::from_secs(1)));

@@ -121,11 +121,8 @@ impl Service {
         let route = Route::read(&asked.path);
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         self.recorder.asked(route.endpoint());
-        let mut passage = self.gate.enter(
-            asked.token.as_deref().unwrap_or_default(),
-            &format!("GET {}", asked.path),
-            &Scope::All,
-        );
+        let mut passage =
+            self.gate.enter(asked.token.as_deref().unwrap_or_default(), &format!("GET {}", asked.path), &[]);
         let fault = self.faults.decide(Provider::GitHub, number);
         let mut wait = self.latency;
         if let Some(Fault::Slow(extra)) = fault {

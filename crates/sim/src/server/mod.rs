@@ -27,6 +27,7 @@ use tokio::time::MissedTickBehavior;
 
 use self::body::Sending;
 use self::encode::Cache;
+use crate::ACTIVITY_PER_S_MAX;
 use crate::faults::Faults;
 use crate::jira::Deployment;
 use crate::limits::{Gate, Limits};
@@ -84,8 +85,6 @@ impl Service {
     }
 }
 
-/// More a second would measure the simulator and not its client.
-const ACTIVITY_PER_S_MAX: f64 = 50.0;
 /// A simulator that is left alone for days must not grow for ever: a day at ten a second.
 const ACTIVITY_MAX: u64 = 864_000;
 

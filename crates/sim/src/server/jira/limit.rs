@@ -22,31 +22,31 @@ const MISSING_WAIT: Duration = Duration::from_secs(1);
 /// Below this part of the quota Cloud warns.
 const NEAR_PARTS: u32 = 5;
 
-/// Tells what a request is, as far as limits care.
-pub(super) fn call(asked: &Asked, route: &Route) -> Call {
-    let endpoint = route.endpoint();
-    // A second has a hundred requests for most endpoints; issues have half as many more, histories twice as many.
-    let burst_halves = match (endpoint, route) {
-        (Endpoint::Changelog, _) => 4,
-        (Endpoint::Issues, _) | (_, Route::ApproximateCount) => 3,
-        _ => 2,
-    };
-    let writes = match route {
-        Route::AddComment(named) => Some(named.to_uppercase()),
-        _ => None,
-    };
-    let cloud = asked.deployment == Deployment::Cloud;
-    Call {
-        cloud,
-        bearer: asked.login.as_ref().is_some_and(|it| it.user.is_none()),
-        scope: Scope::Only(format!("{} {endpoint:?} {writes:?}", asked.method)),
-        burst_halves,
-        writes,
-        exempt: *route == Route::ServerInfo && asked.method == Method::GET,
-    }
-}
-
 impl Service {
+    /// Tells what a request is, as far as limits care.
+    pub(super) fn call(&self, asked: &Asked, route: &Route) -> Call {
+        let endpoint = route.endpoint();
+        // A second has a hundred requests for most endpoints; issues have half as many more, histories twice as many.
+        let burst_halves = match (endpoint, route) {
+            (Endpoint::Changelog, _) => 4,
+            (Endpoint::Issues, _) | (_, Route::ApproximateCount) => 3,
+            _ => 2,
+        };
+        let writes = match route {
+            // An issue is the same one, whether its key or its number is written.
+            Route::AddComment(named) => self.world.site().state().issue_id(named),
+            _ => None,
+        };
+        Call {
+            cloud: asked.deployment == Deployment::Cloud,
+            bearer: asked.login.as_ref().is_some_and(|it| it.user.is_none()),
+            endpoint: Scope::Only(format!("{} {endpoint:?}", asked.method)),
+            burst_halves,
+            writes: writes.map(|id| Scope::Only(format!("writes to {id}"))),
+            exempt: *route == Route::ServerInfo && asked.method == Method::GET,
+        }
+    }
+
     /// Answers for a limit that is met.
     pub(super) fn stop(&self, stop: Stop, call: &Call, passage: &mut Passage) -> Reply {
         let Stop { kind, after, shown } = stop;
@@ -66,7 +66,8 @@ impl Service {
             _ => self.bucket_rules(&mut reply),
         }
         let held = match kind {
-            Kind::Burst | Kind::Writes => call.scope.clone(),
+            Kind::Burst => call.endpoint.clone(),
+            Kind::Writes => call.writes.clone().unwrap_or(Scope::All),
             _ => Scope::All,
         };
         // The headers round up: whoever keeps one of them keeps this.

@@ -7,7 +7,6 @@ mod login;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use self::limit::call;
 pub use self::login::Login;
 use bytes::Bytes;
 use http::Method;
@@ -110,9 +109,9 @@ impl Service {
         };
         let route = Route::read(deployment, &asked.method, &asked.path);
         self.recorder.asked(route.endpoint());
-        let call = call(&asked, &route);
+        let call = self.call(&asked, &route);
         let request = format!("{} {}{}", asked.method, deployment.prefix(), asked.path);
-        let mut passage = self.gate.enter(&asked.account(), &request, &call.scope);
+        let mut passage = self.gate.enter(&asked.account(), &request, &call.parts());
         let fault = self.faults.decide(Provider::Jira, number);
         let mut wait = self.latency;
         if let Some(Fault::Slow(extra)) = fault {

@@ -110,6 +110,24 @@ async fn fields_differ_as_the_two_kinds_do() {
 }
 
 #[tokio::test]
+async fn an_issue_shows_some_of_its_comments_and_the_endpoint_all() {
+    let sim = site(1, 10).await;
+    for number in 0..25 {
+        change(&sim, &format!("{{\"comment\":{{\"issue\":\"PAY-2\",\"text\":\"number {number}\"}}}}"));
+    }
+    let truth = sim.world().site().truth().issues[&10_001].comments.clone();
+    let shown =
+        cloud(&sim, "/rest/api/3/issue/PAY-2?fields=comment").await.json()["fields"]["comment"].clone();
+    assert_eq!((shown["comments"].as_array().unwrap().len(), &shown["total"]), (20, &truth.len().into()));
+    let page = cloud(&sim, "/rest/api/2/issue/PAY-2/comment?startAt=20").await.json();
+    let last = page["comments"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(
+        (&last["id"], &last["body"]),
+        (&truth.last().unwrap().to_string().into(), &"number 24".into())
+    );
+}
+
+#[tokio::test]
 async fn named_issues_come_in_order_with_those_that_could_not_be_shown() {
     let sim = site(1, 20).await;
     change(&sim, r#"{"hide":{"issue":"PAY-3","hidden":true}}"#);

@@ -83,7 +83,7 @@ async fn writes_are_limited_for_each_issue() {
         send(&sim, "POST", &path, &[("authorization", BASIC)], body).await
     };
     assert_eq!((write("PAY-1").await.status, write("PAY-1").await.status), (201, 201));
-    let refused = write("PAY-1").await;
+    let refused = write("10000").await;
     assert_eq!((refused.status, refused.header("ratelimit-reason")), (429, Some("jira-per-issue-on-write")));
     assert_eq!(write("PAY-2").await.status, 201);
     let shown = ask(&sim, BASIC, "/cloud/rest/api/2/issue/PAY-1/comment").await.json();
