@@ -26,6 +26,8 @@ on_both!(
     killed_twice_in_a_row,
     #[ignore = "long: a kill at every commit of a larger world"]
     killed_at_every_commit_of_a_larger_world,
+    #[ignore = "long: a kill at every commit of a first sync of hundreds of branches"]
+    killed_at_every_commit_of_a_first_long_listing,
 );
 
 async fn killed_at_every_commit_of_a_first_sync(database: Database) {
@@ -77,15 +79,27 @@ async fn killed_at_every_commit_of_a_long_listing_that_changed(database: Databas
     story.killed_everywhere(&[None]).await.asked_little_twice(&story);
 }
 
-/// Syncs a repository whose branches fill three pages and a part of the fourth.
+async fn killed_at_every_commit_of_a_first_long_listing(database: Database) {
+    // Each run reads everything again: together they would spend an hour's budget.
+    let sim = seeded(12, 1, 20, "", "primary=0").await;
+    let story = Story::new(many_branches(database, &sim).await, &sim).await;
+    story.killed_everywhere(&[None]).await.asked_little_twice(&story);
+}
+
+/// Syncs a repository of many branches for the first time.
 async fn long_listing(database: Database, sim: &Sim) -> Scene {
-    let begun = Scene::with_source(database, sim, &["acme/repo-1"]).await.set("SYNCLINE_WORKERS", 1);
+    let begun = many_branches(database, sim).await;
+    begun.completes().await;
+    begun
+}
+
+/// Adds a repository whose branches fill three pages and a part of the fourth.
+async fn many_branches(database: Database, sim: &Sim) -> Scene {
     let (world, name) = (sim.world(), "acme/repo-1");
     for nth in world.repository_truth(name).unwrap().branches.len()..330 {
         world.create_branch(name, &format!("b-{nth:03}"), "main").unwrap();
     }
-    begun.completes().await;
-    begun
+    Scene::with_source(database, sim, &[name]).await.set("SYNCLINE_WORKERS", 1)
 }
 
 async fn killed_at_every_commit_of_a_board(database: Database) {
