@@ -199,6 +199,7 @@ impl<'a> Story<'a> {
         self.sim.reset_report();
         let first = scene.sync_with(&[("SYNCLINE_KILL_AT", point)]).await;
         let mut when = format!("killed at {point}");
+        scene.database.left_alone().await;
         let mut counted = scene.database.number(COUNTED).await;
         if !first.was_killed() {
             first.expect_code(0);
@@ -208,6 +209,7 @@ impl<'a> Story<'a> {
             when = format!("{when}, then at {second}");
             let ended = scene.sync_with(&[("SYNCLINE_KILL_AT", second)]).await;
             assert!(ended.was_killed() || ended.code == Some(0), "{when}: {}", ended.told());
+            scene.database.left_alone().await;
             counted = scene.database.number(COUNTED).await;
         }
         if !is_finished(scene, self).await {

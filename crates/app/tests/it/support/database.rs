@@ -124,6 +124,17 @@ impl Database {
         tables
     }
 
+    /// Waits until a process that was killed is gone from the server too: what it sent last may still be carried out.
+    pub(crate) async fn left_alone(&self) {
+        if self.is_sqlite() {
+            return;
+        }
+        let others = "select count(*) from pg_stat_activity where datname = current_database()
+            and backend_type = 'client backend' and pid <> pg_backend_pid()";
+        let alone = async || (self.number(others).await == 0).then_some(());
+        super::until("the killed process is gone from the server", Duration::from_secs(30), alone).await;
+    }
+
     /// Returns its address.
     pub(crate) fn url(&self) -> &str {
         &self.url
