@@ -102,7 +102,8 @@ async fn a_spent_budget_is_429_with_the_time_to_come_again() {
     let refused = admin.post("/api/v1/syncs", &start).await;
     let problem = refused.expect_problem(429, "rate_limited");
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
-    assert!((1..=3_600).contains(&wait), "{wait}");
+    // The window is an hour; what is left of it is rounded up, so that nobody comes too early.
+    assert!((1..=3_601).contains(&wait), "{wait}");
     assert!(problem["decision"]["metadata"]["requiredBudget"].is_u64(), "{problem:#}");
     stage.server.stop().await;
 }
