@@ -6,6 +6,7 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts};
 use axum::http::StatusCode;
 
+use super::limit::too_large;
 use super::problem::Problem;
 
 /// A JSON body.
@@ -30,9 +31,7 @@ impl From<JsonRejection> for Problem {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 Self::new(status, "not_json", "send the body as JSON, with `Content-Type: application/json`")
             }
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                Self::new(status, "too_large", "the body is larger than 256 KiB")
-            }
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
             StatusCode::UNPROCESSABLE_ENTITY => Self::new(status, "invalid", inner(&rejection)),
             StatusCode::BAD_REQUEST => Self::new(status, "malformed", "the body is no JSON"),
             _ => Self::new(StatusCode::BAD_REQUEST, "malformed", "the body could not be read"),

@@ -118,10 +118,29 @@ pub(super) async fn by_address(State(api): State<Api>, request: Request, next: N
 /// Bounds how many requests are under way, and how long each may take until its answer begins.
 pub(super) async fn by_time(State(api): State<Api>, request: Request, next: Next) -> Response {
     let Ok(_permit) = api.limits.under_way.try_acquire() else { return busy().into_response() };
-    tokio::time::timeout(ANSWER_MAX, next.run(request)).await.unwrap_or_else(|_| {
-        let says = "the answer took longer than 30 seconds: ask for less at a time, or again later";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", says).retry_after_s(1).into_response()
-    })
+    tokio::time::timeout(ANSWER_MAX, next.run(request)).await.unwrap_or_else(|_| late())
+}
+
+/// Reads a body within that time too, for endpoints whose answers may take longer.
+pub(super) async fn by_body(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    // One byte more than is allowed, so that whoever takes the body out sees that it is too large.
+    let body = axum::body::to_bytes(body, BODY_BYTES_MAX + 1);
+    match tokio::time::timeout(ANSWER_MAX, body).await {
+        Ok(Ok(body)) => next.run(Request::from_parts(parts, body.into())).await,
+        Ok(Err(_)) => too_large().into_response(),
+        Err(_) => late(),
+    }
+}
+
+/// A body that is larger than any request needs.
+pub(super) fn too_large() -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is larger than 256 KiB")
+}
+
+fn late() -> Response {
+    let says = "the answer took longer than 30 seconds: ask for less at a time, or again later";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", says).retry_after_s(1).into_response()
 }
 
 /// Returns what is counted as one asker: whoever has an IPv6 address has 2^64 of them.

@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use engine::SyncService;
@@ -110,7 +110,7 @@ pub(crate) fn router(
         .route_layer(known.clone())
         .merge(open())
         .route_layer(timed)
-        .merge(Router::from(lasting()).route_layer(known))
+        .merge(Router::from(lasting()).route_layer(from_fn(limit::by_body)).route_layer(known))
         .fallback(problem::no_such_endpoint)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(limit::BODY_BYTES_MAX))

@@ -28,6 +28,8 @@ async fn every_refusal_is_a_problem_with_a_stable_code() {
     admin.post(path, &colour).await.expect_problem(422, "invalid");
     let large = json!({ "provider": "github", "name": "x".repeat(300 << 10) });
     admin.post(path, &large).await.expect_problem(413, "too_large");
+    let lasting = json!({ "source": 1, "group": "x".repeat(300 << 10) });
+    admin.post("/api/v1/syncs", &lasting).await.expect_problem(413, "too_large");
     admin.get("/api/v1/records/passwords").await.expect_problem(404, "unknown");
     admin.get("/api/v1/records/commits?nothing=1").await.expect_problem(422, "invalid");
     stage.server.stop().await;
