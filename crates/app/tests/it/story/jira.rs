@@ -14,6 +14,7 @@ on_both!(
     a_first_sync_is_the_truth_and_a_second_reads_no_card,
     data_center_is_read_as_truly,
     only_what_people_changed_is_read_again,
+    a_large_sprint_is_asked_for_its_changes_when_clocks_go_back,
     a_sprint_that_is_closed_is_read_once_more,
     search_lags_and_nothing_is_missed,
     the_account_moves_to_another_zone,
@@ -100,6 +101,51 @@ async fn only_what_people_changed_is_read_again(database: Database) {
     }
     let left = format!("select count(*) from jira_cards where id = {issue} and deleted_at is not null");
     assert!(scene.database.number(&left).await >= 1, "what is gone keeps its row");
+}
+
+/// More cards than are listed whole each time, read in the hour that Berlin has twice: nothing is missed, and only the
+/// changes are listed.
+async fn a_large_sprint_is_asked_for_its_changes_when_clocks_go_back(database: Database) {
+    let jira = JiraOptions {
+        size: SiteSize { projects: 1, issues: 20 },
+        time_zone: "Europe/Berlin".to_owned(),
+        ..JiraOptions::default()
+    };
+    let sim = started(Options { jira, ..Options::default() }, "", "").await;
+    let (sprint, _) = busiest(&sim.world().site().truth());
+    // The clocks go back from three to two at one o'clock UTC.
+    let fold_ms = "2026-10-25T01:00:00Z".parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let at = |minutes: i64| sim.set_time(Some(fold_ms + minutes * 60_000));
+    at(-70);
+    let mut issues = Vec::new();
+    for nth in 0..120 {
+        let summary = format!("Card {nth}");
+        let card = json!({ "project": "PAY", "kind": "task", "summary": summary, "sprint": sprint });
+        issues.push(work(&sim, json!({ "create": card })).to_string());
+    }
+    at(-60);
+    let scene = Scene::with_jira(database, Kind::Cloud, &sim, &[]).await;
+    scene.completes().await;
+    for (minutes, nth) in [(-31, 3), (-1, 50), (0, 7), (1, 99), (29, 3)] {
+        at(minutes);
+        work(&sim, json!({ "edit": { "issue": issues[nth], "summary": format!("Changed at {minutes}") } }));
+        sim.reset_report();
+        scene.completes().await;
+        let asked = sim.report().by_endpoint.get(&Endpoint::Issues).copied();
+        assert_eq!(asked, Some(1), "at {minutes} minutes");
+        let summary = format!("select summary from jira_cards where id = {}", issues[nth]);
+        assert_eq!(scene.database.lines(&summary).await, [format!("Changed at {minutes}")]);
+    }
+    let points = sim.report().jira_points;
+    assert!(points < 120, "{points} points: the whole sprint was listed");
+    // What left is seen when the whole is listed again: by the first sync after the hour is found to be over.
+    work(&sim, json!({ "move": { "issue": issues[0], "sprint": null, "quiet": true } }));
+    for minutes in [65, 70] {
+        at(minutes);
+        scene.completes().await;
+    }
+    let now = jiff::Timestamp::from_millisecond(fold_ms + 70 * 60_000).unwrap();
+    assert_site(&scene.database, SOURCE, Kind::Cloud, &sim, now).await;
 }
 
 async fn a_sprint_that_is_closed_is_read_once_more(database: Database) {
@@ -202,7 +248,7 @@ async fn a_bucket_of_data_center_is_kept(database: Database) {
 }
 
 async fn faults_on_the_way_lose_nothing(database: Database) {
-    let sim = site(2, 60, "seed=5,5xx=0.1,cut=0.1", "").await;
+    let sim = site(2, 60, "seed=5,5xx=0.08,cut=0.08,secondary=0.02", "").await;
     let scene = Scene::with_jira(database, Kind::Cloud, &sim, &[]).await;
     // What failed again and again is given up for one sync, and read by the next.
     let mut syncs = 1;
