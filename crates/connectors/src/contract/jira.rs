@@ -75,7 +75,7 @@ fn settle(reference: &mut Reference<Site>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever happens between and during syncs, and wherever they are cut off.
     #[test]

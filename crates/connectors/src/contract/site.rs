@@ -26,7 +26,8 @@ pub(super) const ACTIVE: [i64; 2] = [31, 32];
 #[derive(Clone, Debug)]
 pub(super) struct Site {
     pub(super) cloud: bool,
-    pub(super) zone_name: String,
+    zone_name: String,
+    zone: TimeZone,
     /// Whether a wall time that exists twice, or not at all, is taken for the later of its two instants.
     pub(super) later: bool,
     /// How far our own clock is ahead of the site's.
@@ -187,6 +188,7 @@ impl Site {
         Self {
             cloud,
             zone_name: zone_name.to_owned(),
+            zone: jiff::tz::TimeZoneDatabase::bundled().get(zone_name).unwrap(),
             later: false,
             skew_ms: 0,
             lag_ms: 0,
@@ -234,12 +236,8 @@ impl Site {
         self.cards.len()
     }
 
-    fn zone(&self) -> TimeZone {
-        jiff::tz::TimeZoneDatabase::bundled().get(&self.zone_name).unwrap()
-    }
-
     fn stamp(&self, ms: i64) -> String {
-        let at = Timestamp::from_millisecond(ms).unwrap().to_zoned(self.zone());
+        let at = Timestamp::from_millisecond(ms).unwrap().to_zoned(self.zone.clone());
         at.strftime("%Y-%m-%dT%H:%M:%S.%3f%z").to_string()
     }
 
@@ -314,7 +312,7 @@ impl Site {
     fn reading(&self, bound: &str) -> i64 {
         let wall = DateTime::strptime("%Y/%m/%d %H:%M", bound).unwrap();
         let at = |offset: jiff::tz::Offset| offset.to_timestamp(wall).unwrap().as_millisecond();
-        match self.zone().to_ambiguous_timestamp(wall).offset() {
+        match self.zone.to_ambiguous_timestamp(wall).offset() {
             AmbiguousOffset::Unambiguous { offset } => at(offset),
             AmbiguousOffset::Gap { before, after } | AmbiguousOffset::Fold { before, after } => {
                 let (a, b) = (at(before), at(after));

@@ -4,6 +4,7 @@
 //! for by time, and the whole once an hour. A card is never read because of time alone: its version is. Begin with
 //! [`issues`], then [`cards`].
 
+use bytes::Bytes;
 use domain::connector::{PAGE_REQUESTS_MAX, SEND_MAX, Step};
 use domain::fault::Fault;
 use domain::page::{Cursor, Item, Next, Page, Partition, Read, Request, Response, Sweep, Wanted};
@@ -231,15 +232,6 @@ fn search(read: &Read<'_>, account: &Account, sprint: i64, pass: &Going) -> Requ
     limits::request(url, SEARCH)
 }
 
-/// What has to be asked for one card beside the issue itself.
-struct Plan<'a> {
-    item: &'a Item,
-    issue: &'a Response,
-    /// Where each further page of its history starts.
-    starts: Vec<usize>,
-    skipped: usize,
-}
-
 /// Reads the issues that changed, several side by side, each with all of its history.
 pub(super) fn cards(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
     let sprint = number(read.partition)?;
@@ -262,23 +254,24 @@ pub(super) fn cards(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
     }
     let (issues, more) = got.split_at(items.len());
     let plans = plan(&items, issues, account.dialect)?;
-    let wanted: Vec<String> = plans
-        .iter()
-        .flat_map(|it| it.starts.iter().map(move |start| (&it.item.key, start)))
-        .map(|(key, start)| {
-            format!("{api}/{}/changelog?startAt={start}&maxResults={CHANGES_PER_PAGE}", kit::escaped(key))
-        })
-        .collect();
-    let left = wanted.get(more.len()..).unwrap_or_default();
-    if !left.is_empty() {
-        let requests = left.iter().take(SEND_MAX).map(|it| limits::request(it.clone(), CHANGELOG));
-        return Ok(Step::Send(requests.collect()));
-    }
+    let changes = match histories(&plans, more, PAGE_REQUESTS_MAX - account::PROBES - items.len())? {
+        Histories::Ask(asks) => {
+            let url = |it: &Ask| {
+                let key = kit::escaped(&plans[it.plan].item.key);
+                format!("{api}/{key}/changelog?startAt={}&maxResults={CHANGES_PER_PAGE}", it.start)
+            };
+            let requests = asks.iter().map(|it| limits::request(url(it), CHANGELOG));
+            return Ok(Step::Send(requests.collect()));
+        }
+        Histories::Done(read) => read,
+    };
     let site = account.site.as_deref().unwrap_or(&read.source.base_url);
-    let mut more = more.iter();
-    for (position, plan) in plans.iter().enumerate() {
-        let history: Vec<&Response> = more.by_ref().take(plan.starts.len()).collect();
-        match card(sprint, site, plan, &history) {
+    for (position, (plan, older)) in plans.iter().zip(changes).enumerate() {
+        let card = older.and_then(|older| {
+            let (id, issue) = (number(&plan.item.key)?, &plan.issue.body);
+            wire::Card { sprint, id, issue, site, older: &older }.record()
+        });
+        match card {
             Ok(record) => {
                 page.records.push(record);
                 page.done.push(plan.item.key.clone());
@@ -291,7 +284,15 @@ pub(super) fn cards(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
     Ok(Step::Page(page))
 }
 
-/// Plans the rest of each history as far as a page of ours may ask. What does not fit stays due; only the first item
+/// What has to be read for one card beside the issue itself.
+struct Plan<'a> {
+    item: &'a Item,
+    issue: &'a Response,
+    /// The places of the changes that do not stand inside the issue, of those that are read.
+    missing: std::ops::Range<usize>,
+}
+
+/// Plans the rest of each history as far as a page of ours may ask. What does not fit stays due; only the first item's
 /// may be cut, so that none can stand in the way for ever.
 fn plan<'a>(items: &[&'a Item], issues: &'a [Response], dialect: Dialect) -> Result<Vec<Plan<'a>>, Fault> {
     let mut room = PAGE_REQUESTS_MAX - account::PROBES - items.len();
@@ -311,28 +312,66 @@ fn plan<'a>(items: &[&'a Item], issues: &'a [Response], dialect: Dialect) -> Res
         if pages > room && position > 0 {
             continue;
         }
-        let skipped = missing.saturating_sub(room * CHANGES_PER_PAGE);
-        let starts: Vec<usize> = (skipped..missing).step_by(CHANGES_PER_PAGE).collect();
-        room -= starts.len().min(room);
-        plans.push(Plan { item, issue, starts, skipped });
+        let from = missing.saturating_sub(room * CHANGES_PER_PAGE);
+        room -= pages.min(room);
+        plans.push(Plan { item, issue, missing: from..missing });
     }
     Ok(plans)
 }
 
-fn card(
-    sprint: i64,
-    site: &str,
-    plan: &Plan<'_>,
-    history: &[&Response],
-) -> Result<domain::page::Record, Fault> {
-    let mut older = Vec::new();
-    for response in history {
-        limits::check(response)?;
-        older.extend(wire::changes(&response.body)?);
+/// One page of a history to ask for.
+#[derive(Clone, Copy)]
+struct Ask {
+    /// Whose.
+    plan: usize,
+    start: usize,
+    end: usize,
+}
+
+/// How far the histories are read.
+enum Histories {
+    /// These have to be asked next.
+    Ask(Vec<Ask>),
+    /// The changes of each plan, or why they could not be read.
+    Done(Vec<Result<Vec<Bytes>, Fault>>),
+}
+
+/// Follows the histories through the answers so far, at most `room` of them. A page that is shorter than it was asked
+/// to be is followed by another.
+fn histories(plans: &[Plan<'_>], answers: &[Response], room: usize) -> Result<Histories, Fault> {
+    let mut asks: Vec<Ask> = Vec::new();
+    for (plan, it) in plans.iter().enumerate() {
+        let starts = it.missing.clone().step_by(CHANGES_PER_PAGE);
+        let end = |start: usize| (start + CHANGES_PER_PAGE).min(it.missing.end);
+        asks.extend(starts.map(|start| Ask { plan, start, end: end(start) }));
     }
-    let id = number(&plan.item.key)?;
-    let (issue, skipped) = (&plan.issue.body, plan.skipped);
-    wire::Card { sprint, id, issue, site, skipped, older: &older }.record()
+    let mut read: Vec<Result<Vec<Bytes>, Fault>> = plans.iter().map(|_| Ok(Vec::new())).collect();
+    let mut at = 0;
+    while let Some(ask) = asks.get(at).copied() {
+        let Some(answer) = answers.get(at) else {
+            return Ok(Histories::Ask(asks.iter().skip(at).take(SEND_MAX).copied().collect()));
+        };
+        at += 1;
+        let changes = match limits::check(answer).and_then(|()| wire::changes(&answer.body)) {
+            Err(fault) if concerns_all(&fault) => return Err(fault),
+            other => other,
+        };
+        let next = ask.start + changes.as_ref().map_or(0, Vec::len);
+        match (&mut read[ask.plan], changes) {
+            (Ok(read), Ok(changes)) => read.extend(changes),
+            (read @ Ok(_), Err(fault)) => *read = Err(fault),
+            (Err(_), _) => {}
+        }
+        if next > ask.start && next < ask.end {
+            // The first item is landed with what could be read; the others are tried again when there is more room.
+            if asks.len() < room {
+                asks.push(Ask { start: next, ..ask });
+            } else if ask.plan > 0 {
+                read[ask.plan] = Err(malformed("a history that a page has no room for"));
+            }
+        }
+    }
+    Ok(Histories::Done(read))
 }
 
 /// Says whether a refusal is not about one issue but about every request.

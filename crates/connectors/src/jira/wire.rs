@@ -201,7 +201,7 @@ struct Details<'a> {
 struct Changelog<'a> {
     /// How many changes Jira counts.
     total: usize,
-    /// How many of them, the oldest, were left out: zero but for histories longer than a page of ours may read.
+    /// How many of them are not here: zero but for histories longer than a page of ours may read.
     skipped: usize,
     histories: Vec<&'a RawValue>,
 }
@@ -219,7 +219,6 @@ pub(super) struct Card<'a> {
     pub(super) issue: &'a Bytes,
     /// Where people see the site.
     pub(super) site: &'a str,
-    pub(super) skipped: usize,
     pub(super) older: &'a [Bytes],
 }
 
@@ -286,7 +285,7 @@ impl Card<'_> {
             subtasks: fields.raw("subtasks"),
             changelog: Changelog {
                 total,
-                skipped: self.skipped,
+                skipped: total.saturating_sub(changes.len()),
                 histories: changes.into_iter().map(|it| it.2).collect(),
             },
         };
