@@ -1,7 +1,7 @@
 //! The HTTP API: one function per endpoint, and the table of them.
 //!
 //! It asks the engine through its one door, always in the scope of the token's tenant, and never decides what may
-//! sync. Begin with [`endpoints`], which is the table; docs/api.md is its manual.
+//! sync. Begin with [`quick`] and its neighbours, which are the table; docs/api.md is its manual.
 
 mod access;
 mod ask;
