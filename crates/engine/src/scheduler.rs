@@ -40,15 +40,27 @@ impl SyncService {
     /// # Errors
     /// When the database stays out of reach or is full.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), Error> {
+        self.run_over(None, stop).await
+    }
+
+    /// The same for some sources alone: the ticks and jobs of all others are left to other processes.
+    ///
+    /// # Errors
+    /// When the database stays out of reach or is full.
+    pub async fn run_only(&self, sources: Vec<SourceId>, stop: CancellationToken) -> Result<(), Error> {
+        self.run_over(Some(sources), stop).await
+    }
+
+    async fn run_over(&self, only: Option<Vec<SourceId>>, stop: CancellationToken) -> Result<(), Error> {
         let enough = stop.child_token();
         let work = async {
-            let worked = self.work(None, enough.clone()).await;
+            let worked = self.work(only.clone(), enough.clone()).await;
             enough.cancel();
             worked
         };
         let schedule = async {
             if self.options.schedule.enabled {
-                self.keep_schedules(&enough).await;
+                self.keep_schedules(only.as_deref(), &enough).await;
             }
         };
         let (worked, ()) = tokio::join!(work, schedule);
@@ -66,10 +78,10 @@ impl SyncService {
     }
 
     /// Fires ticks until told to stop. Trouble with the database is borne: the workers decide when it is too much.
-    async fn keep_schedules(&self, stop: &CancellationToken) {
+    async fn keep_schedules(&self, only: Option<&[SourceId]>, stop: &CancellationToken) {
         let mut is_prepared = false;
         loop {
-            match self.tend(&mut is_prepared).await {
+            match self.tend(only, &mut is_prepared).await {
                 Ok(()) => {
                     self.pool.scheduled_at.store(self.clock.now().as_millisecond(), Ordering::Relaxed);
                 }
@@ -89,26 +101,34 @@ impl SyncService {
         }
     }
 
-    async fn tend(&self, is_prepared: &mut bool) -> Result<(), Error> {
+    async fn tend(&self, only: Option<&[SourceId]>, is_prepared: &mut bool) -> Result<(), Error> {
+        if only.is_some() {
+            // Some sources have the schedules that they were given; those of others are not for this process to make.
+            return self.fire(only).await.map(|_| ());
+        }
         if *is_prepared {
             self.plan_new().await?;
         } else {
             self.prepare_schedules().await?;
             *is_prepared = true;
         }
-        self.fire_due().await.map(|_| ())
+        self.fire(None).await.map(|_| ())
     }
 
     /// Fires every tick that is due now, a page at a time, and returns how many this process had.
     pub async fn fire_due(&self) -> Result<u64, Error> {
+        self.fire(None).await
+    }
+
+    async fn fire(&self, only: Option<&[SourceId]>) -> Result<u64, Error> {
         let mut after = None;
         let mut fired = 0;
         loop {
             let page = self.store.due_schedules(after, PAGE, self.clock.now()).await?;
             let more = page.len() >= PAGE as usize;
             after = page.last().map(|it| (it.source, it.group.clone()));
-            let firing =
-                stream::iter(page.into_iter().map(|due| self.fire(due))).buffer_unordered(SIDE_BY_SIDE);
+            let due = page.into_iter().filter(|it| only.is_none_or(|only| only.contains(&it.source)));
+            let firing = stream::iter(due.map(|due| self.fire_one(due))).buffer_unordered(SIDE_BY_SIDE);
             fired += firing.try_fold(0, async |sum, had| Ok(sum + u64::from(had))).await?;
             if !more {
                 return Ok(fired);
@@ -117,7 +137,7 @@ impl SyncService {
     }
 
     /// Fires one tick; false when it was another process's, or of nothing that this version knows.
-    async fn fire(&self, due: StoredSchedule) -> Result<bool, Error> {
+    async fn fire_one(&self, due: StoredSchedule) -> Result<bool, Error> {
         let Ok(connector) = connector(&due.provider) else { return Ok(false) };
         let spec = connector.spec();
         let Some(group) = spec.groups.iter().find(|it| it.name == due.group) else { return Ok(false) };

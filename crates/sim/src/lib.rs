@@ -135,10 +135,9 @@ pub async fn start(options: Options) -> Result<Sim, Error> {
     let service = Arc::new(Service::new(world, limits, faults, latency, Jira { cards, logins }));
     let mut tasks = JoinSet::new();
     tasks.spawn(server::accept(listener, Arc::clone(&service)));
-    if activity_per_s > 0.0 {
-        tasks.spawn(server::keep_busy(Arc::clone(&service), activity_per_s));
-    }
-    Ok(Sim { address, service, tasks })
+    let mut sim = Sim { address, service, tasks };
+    sim.keep_busy(activity_per_s);
+    Ok(sim)
 }
 
 /// Brings the repositories into the states that were asked for.
@@ -192,6 +191,13 @@ impl Sim {
     #[must_use]
     pub fn report(&self) -> Report {
         self.service.recorder.report()
+    }
+
+    /// Lets people work from now on, so many things a second; see [`Options::activity_per_s`].
+    pub fn keep_busy(&mut self, activity_per_s: f64) {
+        if activity_per_s > 0.0 {
+            self.tasks.spawn(server::keep_busy(Arc::clone(&self.service), activity_per_s));
+        }
     }
 
     /// Starts the report over.

@@ -155,7 +155,7 @@ pub(crate) enum Command {
 }
 
 /// What every command is given.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct App {
     pub(crate) config: Config,
     /// Whose things are meant; all of them where nobody was named.
@@ -178,8 +178,26 @@ pub(crate) async fn run(command: Command, app: App) -> anyhow::Result<Exit> {
 }
 
 impl App {
-    /// Opens the engine as configured.
+    /// Opens the engine as configured, for the tenant that was named.
     pub(crate) async fn open(&self) -> Result<SyncService, engine::Error> {
+        let service = self.open_whole().await?;
+        let scoped = self.scoped(&service).await;
+        if scoped.is_err() {
+            service.close().await;
+        }
+        scoped
+    }
+
+    /// Returns the handle for the tenant that was named; the given one where nobody was.
+    pub(crate) async fn scoped(&self, service: &SyncService) -> Result<SyncService, engine::Error> {
+        match &self.tenant {
+            None => Ok(service.clone()),
+            Some(tenant) => Ok(service.scoped(service.tenant(tenant).await?.id)),
+        }
+    }
+
+    /// Opens the engine as configured, for everybody.
+    pub(crate) async fn open_whole(&self) -> Result<SyncService, engine::Error> {
         let config = &self.config;
         let key = match &config.key {
             Some(text) => SealingKey::Text(text.clone()),
@@ -206,15 +224,7 @@ impl App {
             #[cfg(debug_assertions)]
             kill_at: config.kill_at.map(|(nth, before)| engine::KillAt { nth, before }),
         };
-        let service = SyncService::open(options).await?;
-        let Some(tenant) = &self.tenant else { return Ok(service) };
-        match service.tenant(tenant).await {
-            Ok(tenant) => Ok(service.scoped(tenant.id)),
-            Err(error) => {
-                service.close().await;
-                Err(error)
-            }
-        }
+        SyncService::open(options).await
     }
 }
 

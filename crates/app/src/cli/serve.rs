@@ -5,12 +5,16 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use domain::id::SourceId;
+use engine::SyncService;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::App;
 use super::stop::Stop;
 use crate::api;
+use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::telemetry::Metrics;
 
@@ -39,48 +43,69 @@ pub(crate) struct ServeArgs {
 /// Runs the command.
 pub(crate) async fn run(args: &ServeArgs, app: &App) -> anyhow::Result<Exit> {
     let config = &app.config;
-    let address = args.listen.unwrap_or(config.listen);
+    // Before the database is opened: whoever starts a second server by mistake is told so at once.
+    let api = bind(args.listen.unwrap_or(config.listen), config).await?;
+    let metrics = match config.metrics_listen {
+        Some(address) => Some(bind(address, config).await?),
+        None => None,
+    };
+    let service = app.open().await?;
+    let listening = Stop::listen(&app.out, "stopping cleanly; press Ctrl-C again to stop at once")?;
+    tell(app, &api, metrics.as_ref())?;
+    let served = answer(app, &service, Listeners { api, metrics }, None, listening.token()).await;
+    service.close().await;
+    served?;
+    Ok(Exit::Done)
+}
+
+/// Where a server answers.
+pub(crate) struct Listeners {
+    pub(crate) api: TcpListener,
+    /// Where it shows its metrics to anybody.
+    pub(crate) metrics: Option<TcpListener>,
+}
+
+/// Answers, fires schedules and works until `stop` is cancelled. With `only`, no other source is synced by this process.
+pub(crate) async fn answer(
+    app: &App,
+    service: &SyncService,
+    listeners: Listeners,
+    only: Option<Vec<SourceId>>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let metrics = Metrics::install(service.clone())?;
+    let options = api::Options {
+        behind_tls_proxy: app.config.behind_tls_proxy,
+        requests_per_minute: app.config.api_requests_per_minute,
+    };
+    let router = api::router(service.clone(), options, metrics.clone(), stop.clone());
+    let answering = api::serve(listeners.api, router, stop.clone());
+    let showing = async {
+        if let Some(listener) = listeners.metrics {
+            api::serve(listener, api::metrics_router(metrics), stop.clone()).await;
+        }
+    };
+    let working = async {
+        let worked = match only {
+            None => service.run(stop.clone()).await,
+            Some(sources) => service.run_only(sources, stop.clone()).await,
+        };
+        // Without workers an API would only collect work; whoever watches the process starts it again.
+        stop.cancel();
+        worked
+    };
+    let (worked, (), ()) = tokio::join!(working, answering, showing);
+    Ok(worked?)
+}
+
+/// Takes an address to answer on, unless it would be reached from elsewhere in plain words.
+pub(crate) async fn bind(address: SocketAddr, config: &Config) -> anyhow::Result<TcpListener> {
     if !address.ip().is_loopback() && !config.behind_tls_proxy {
         return Err(Failure::usage(format!(
             "{address} can be reached from elsewhere, and syncline speaks no TLS: put a proxy that does in front and \
              say behind_tls_proxy = true, or listen on 127.0.0.1"
         )));
     }
-    // Before the database is opened: whoever starts a second server by mistake is told so at once.
-    let listener = bind(address).await?;
-    let metrics_listener = match config.metrics_listen {
-        Some(address) => Some(bind(address).await?),
-        None => None,
-    };
-    let service = app.open().await?;
-    let metrics = Metrics::install(service.clone())?;
-    let options = api::Options {
-        behind_tls_proxy: config.behind_tls_proxy,
-        requests_per_minute: config.api_requests_per_minute,
-    };
-    let listening = Stop::listen(&app.out, "stopping cleanly; press Ctrl-C again to stop at once")?;
-    let stop = listening.token();
-    tell(app, &listener, metrics_listener.as_ref())?;
-    let router = api::router(service.clone(), options, metrics.clone(), stop.clone());
-    let answering = api::serve(listener, router, stop.clone());
-    let showing = async {
-        if let Some(listener) = metrics_listener {
-            api::serve(listener, api::metrics_router(metrics), stop.clone()).await;
-        }
-    };
-    let working = async {
-        let worked = service.run(stop.clone()).await;
-        // Without workers an API would only collect work; whoever watches the process starts it again.
-        stop.cancel();
-        worked
-    };
-    let (worked, (), ()) = tokio::join!(working, answering, showing);
-    service.close().await;
-    worked?;
-    Ok(Exit::Done)
-}
-
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let says = format!("cannot listen on {address} ({error}): name another address with --listen");
         Failure::with(Exit::Failed, "listen", says)

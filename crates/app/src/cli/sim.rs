@@ -154,7 +154,7 @@ pub(crate) async fn run(args: SimArgs, app: &App) -> anyhow::Result<Exit> {
 }
 
 /// Reads how many things are done a second.
-fn rate(text: &str) -> Result<f64, String> {
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
     let found = text.parse().ok().filter(|it| (0.0..=sim::ACTIVITY_PER_S_MAX).contains(it));
     found.ok_or_else(|| format!("a number from 0 to {} is allowed", sim::ACTIVITY_PER_S_MAX))
 }

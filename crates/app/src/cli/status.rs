@@ -93,7 +93,7 @@ fn status_json(status: &GroupStatus) -> Value {
 }
 
 /// Returns the word for where it stands, and how it is coloured.
-fn state(status: &GroupStatus) -> (&'static str, Style) {
+pub(crate) fn state(status: &GroupStatus) -> (&'static str, Style) {
     let style = match status.state {
         State::Syncing | State::Finishing | State::Recovering => Style::Name,
         State::Blocked => Style::Careful,

@@ -33,7 +33,7 @@ use table::{SETTINGS, Setting};
 pub(crate) const DEFAULT_FILE: &str = "syncline.toml";
 
 /// What every setting came to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) database_url: String,
     pub(crate) database_max_pages: Option<u32>,

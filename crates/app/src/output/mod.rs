@@ -56,6 +56,11 @@ impl Output {
         !self.json && io::stderr().is_terminal()
     }
 
+    /// Says whether results are read at a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        !self.json && io::stdout().is_terminal()
+    }
+
     /// Returns the place where bars are drawn.
     pub(crate) fn bars(&self) -> &MultiProgress {
         &self.bars

@@ -1,50 +1,83 @@
 //! `syncline demo`: the main job in an empty folder. A simulator in this process, one source, a sync that lands
-//! something, and a second one that finds nothing new.
+//! something, and a second one that finds nothing new; then the same by itself, for two tenants and both providers.
 //!
-//! It does nothing that a person could not type, but for the simulator that ends with it.
+//! It does nothing that a person could not type, but for the simulators that end with it. Sources of anybody else are
+//! never synced.
 
+mod background;
+mod board;
 mod query;
+mod tenants;
 mod world;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
-use engine::{AddSource, Secret, SourceChanges, SourceRow, SyncRow, SyncService};
+use engine::{SourceRow, SyncRow, SyncService};
 use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::App;
 use super::follow::{Asked, ask, follow, groups};
-use super::sim::{WorldArgs, providers};
+use super::serve;
+use super::sim::{WorldArgs, rate};
 use super::stop::Stop;
 use super::view;
-use crate::config::shown;
+use crate::config::{parse_go_duration, shown};
 use crate::exit::{Exit, Failure};
 use crate::output::{Field, Output, Style, count};
+use background::Background;
 use query::Query;
+use tenants::Wanted;
 
-/// The simulator takes any word for a credential.
-const TOKEN: &str = "made-up-for-the-demo";
+/// How long the background part goes on where nobody watches: some syncs of every source.
+const LASTING: Duration = Duration::from_secs(20);
 
 /// See it work in this folder, with nothing configured
 #[derive(Debug, Args)]
 #[command(
     long_about = "Shows the main job in this folder, with nothing configured: a fake provider on this machine serves \
                   the git history that this folder is in (a made-up one where there is none), a source `demo` is \
-                  added, a first sync lands everything in ./syncline.db, and a second one finds nothing new. Another \
-                  run goes on from what is there. Another history gets a source of its own.",
+                  added, a first sync lands everything in ./syncline.db, and a second one finds nothing new.\n\nThen \
+                  it goes on by itself, as `syncline serve` does it: the API, schedules and workers for two tenants, \
+                  each with a GitHub and a Jira, the second one's all made up. Made-up people are at work there; a \
+                  git history is followed as you commit, and never written to. Nobody else's sources are synced.\n\n\
+                  Another run goes on from what is there, but for what made-up people did: their work begins anew. \
+                  Another history gets a source of its own.",
     after_help = "Examples:
   syncline demo
+  syncline demo --for 0s                       the main job alone
+  syncline demo --for 1m --activity 5          a busy minute
   syncline demo --git ../other-repository
   syncline demo --repos 20 --commits 5000 --latency-ms 0
-  syncline demo --database postgres://me@localhost/syncline"
+  syncline demo --database postgres://me@localhost/syncline
+
+Ctrl-C ends the second part, which is its regular end: the exit code is 0. Before, a sync is
+interrupted, and the next run goes on with it: 130."
 )]
 pub(crate) struct DemoArgs {
     #[command(flatten)]
     world: WorldArgs,
-    /// How long every answer of the fake provider takes, as over a network
+    /// How long every answer of the fake providers takes, as over a network
     #[arg(long, value_name = "N", default_value_t = 25)]
     latency_ms: u64,
+    /// How long it goes on by itself, 0s for not at all [default: until Ctrl-C at a terminal, else 20s]
+    #[arg(long = "for", value_name = "DURATION", value_parser = lasting)]
+    lasting: Option<Duration>,
+    /// How many things the made-up people of each tenant do a second; 0 is nobody at work
+    #[arg(long, value_name = "RATE", default_value_t = 1.0, value_parser = rate)]
+    activity: f64,
+    /// Where its API answers meanwhile; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+}
+
+/// Reads how long something goes on.
+fn lasting(text: &str) -> Result<Duration, String> {
+    let found = parse_go_duration(text).and_then(|it| Duration::try_from(it).ok());
+    found.ok_or_else(|| "a duration such as 20s, 5m or 0s is allowed".to_owned())
 }
 
 /// Everything that one run found out.
@@ -59,12 +92,31 @@ struct Story {
     rules_broken: usize,
 }
 
+/// What a run is told with.
+struct Teller<'a> {
+    args: &'a DemoArgs,
+    app: &'a App,
+    /// Sees everybody's things.
+    whole: &'a SyncService,
+    stop: &'a CancellationToken,
+}
+
 /// Runs the command.
 pub(crate) async fn run(args: DemoArgs, app: &App) -> anyhow::Result<Exit> {
+    let lasting = args.lasting.or_else(|| (!app.out.is_terminal()).then_some(LASTING));
+    // Before anything else: that the address is taken is no news for the end.
+    let listener = match lasting {
+        Some(Duration::ZERO) => None,
+        _ => Some(serve::bind(args.listen, &app.config).await?),
+    };
     let stop = Stop::listen(&app.out, "stopping cleanly; press Ctrl-C again to stop at once")?;
-    let service = app.open().await?;
-    let told = tell(&args, app, &service, stop.token()).await;
-    service.close().await;
+    let mut app = app.clone();
+    // Its own sources are synced by themselves also where `serve` is told to leave all others alone.
+    app.config.schedule.enabled = true;
+    let whole = app.open_whole().await?;
+    let teller = Teller { args: &args, app: &app, whole: &whole, stop: stop.token() };
+    let told = teller.tell(listener, lasting).await;
+    whole.close().await;
     if let Some(exit) = told? {
         return Ok(exit);
     }
@@ -72,78 +124,96 @@ pub(crate) async fn run(args: DemoArgs, app: &App) -> anyhow::Result<Exit> {
     Ok(Exit::Interrupted)
 }
 
-/// Tells the story; `None` when a signal ended it.
-async fn tell(
-    args: &DemoArgs,
-    app: &App,
-    service: &SyncService,
-    stop: &CancellationToken,
-) -> anyhow::Result<Option<Exit>> {
-    let out = &app.out;
-    let known = service.sources().await?;
-    let latency = Duration::from_millis(args.latency_ms);
-    // A database that other folders may use too holds other folders' histories too.
-    let is_our_folders = app.config.sqlite_file().is_some_and(|it| it.is_relative());
-    let (world, sim) = world::start(&args.world, latency, &known, is_our_folders).await?;
-    let name = world.source();
-    let known = known.into_iter().find(|it| it.name == name);
-    if let Some(known) = &known {
-        world::must_be_ours(known)?;
+impl Teller<'_> {
+    /// Tells both parts; `None` when a signal ended the first one.
+    async fn tell(
+        &self,
+        listener: Option<TcpListener>,
+        lasting: Option<Duration>,
+    ) -> anyhow::Result<Option<Exit>> {
+        let service = self.app.scoped(self.whole).await?;
+        let known = service.sources().await?;
+        let latency = Duration::from_millis(self.args.latency_ms);
+        // A database that other folders may use too holds other folders' histories too.
+        let is_our_folders = self.app.config.sqlite_file().is_some_and(|it| it.is_relative());
+        let (world, mut sim) = world::start(&self.args.world, latency, &known, is_our_folders).await?;
+        let Some(mut story) = self.first_part(&service, world, &sim).await? else { return Ok(None) };
+        let queries = query::all(&self.app.config, story.source.id);
+        let mut exit = view::exit_of(&story.first).worse(view::exit_of(&story.second));
+        let mut value = story.json(self.app, &queries, &service);
+        if let Some(listener) = listener {
+            sim.reset_report();
+            let own = tenants::own(self.whole, &story.source, &sim).await?;
+            let (neighbour, mut other) =
+                tenants::neighbour(self.whole, &story.source, is_our_folders, latency).await?;
+            for it in [&mut sim, &mut other] {
+                it.keep_busy(self.args.activity);
+            }
+            let background = Background {
+                app: self.app,
+                service: self.whole,
+                parties: &[own, neighbour],
+                is_git: story.world.is_git(),
+                lasting,
+                stop: self.stop,
+            };
+            // A whole server; on the stack of every command it would be too much.
+            let outcome = Box::pin(background.run(listener)).await?;
+            let reports = [sim.report(), other.report()];
+            other.stop().await;
+            story.rules_broken += reports.iter().map(|it| it.violations.len()).sum::<usize>();
+            let not_modified = reports.iter().map(|it| it.not_modified).sum();
+            outcome.tell(&self.app.out, not_modified, story.rules_broken)?;
+            value["background"] = outcome.json(not_modified);
+            exit = exit.worse(outcome.exit());
+        }
+        sim.stop().await;
+        value["rulesBroken"] = json!(story.rules_broken);
+        story.tell_next(self.app)?;
+        self.app.out.json(&value)?;
+        Ok(Some(exit))
     }
-    let source = configure(service, &sim, name, known).await?;
-    out.line(heading(out, "The provider"))?;
-    out.line(format!("  {}", world.words()))?;
-    let (address, ms) = (&source.settings.base_url, args.latency_ms);
-    out.line(format!("  {address}, on this machine; every answer takes {ms} ms, as over a network\n"))?;
 
-    let before = service.landed_counts(source.id).await?;
-    out.line(heading(
-        out,
-        if commits(&before) == 0 { "First sync" } else { "What is new since the last run" },
-    ))?;
-    let Some(first) = sync(service, &source, out, stop).await? else { return Ok(None) };
-    let landed = service.landed_counts(source.id).await?;
-    tell_landed(app, &before, &landed)?;
-    let queries = query::all(&app.config, source.id);
-    tell_queries(app, &queries).await?;
-
-    out.line(heading(out, "Second sync, with nothing new"))?;
-    let rules_broken = sim.report().violations.len();
-    sim.reset_report();
-    let Some(second) = sync(service, &source, out, stop).await? else { return Ok(None) };
-    let second_report = sim.report();
-    let rules_broken = rules_broken + second_report.violations.len();
-    sim.stop().await;
-    let story = Story { world, source, before, first, landed, second, second_report, rules_broken };
-    story.tell_second(out)?;
-    story.tell_next(app)?;
-    out.json(&story.json(app, &queries, service))?;
-    Ok(Some(view::exit_of(&story.first).worse(view::exit_of(&story.second))))
-}
-
-/// Adds the source, or gives the one that is there the simulator's address of today.
-async fn configure(
-    service: &SyncService,
-    sim: &sim::Sim,
-    name: &str,
-    known: Option<SourceRow>,
-) -> anyhow::Result<SourceRow> {
-    let (provider, url) = providers(sim).swap_remove(0);
-    if known.is_some() {
-        let changes = SourceChanges { base_url: Some(url), ..SourceChanges::default() };
-        service.update_source(name, changes).await?;
-    } else {
-        let token = Some(Secret::from(TOKEN.to_owned()));
-        let add = AddSource {
-            provider: provider.to_owned(),
-            name: name.to_owned(),
-            base_url: Some(url),
+    /// Tells the main job: a first sync, what landed, and a second sync.
+    async fn first_part(
+        &self,
+        service: &SyncService,
+        world: world::World,
+        sim: &sim::Sim,
+    ) -> anyhow::Result<Option<Story>> {
+        let out = &self.app.out;
+        let wanted = Wanted {
+            provider: "github",
+            name: world.source(),
+            base_url: sim.github_url(),
             options: json!({}),
-            token,
         };
-        service.add_source(add).await?;
+        let source = tenants::keep(service, wanted).await?;
+        out.line(heading(out, "The provider"))?;
+        out.line(format!("  {}", world.words()))?;
+        let (address, ms) = (&source.settings.base_url, self.args.latency_ms);
+        out.line(format!("  {address}, on this machine; every answer takes {ms} ms, as over a network\n"))?;
+
+        let before = service.landed_counts(source.id).await?;
+        out.line(heading(
+            out,
+            if commits(&before) == 0 { "First sync" } else { "What is new since the last run" },
+        ))?;
+        let Some(first) = sync(service, &source, out, self.stop).await? else { return Ok(None) };
+        let landed = service.landed_counts(source.id).await?;
+        tell_landed(self.app, &before, &landed)?;
+        tell_queries(self.app, &query::all(&self.app.config, source.id)).await?;
+
+        out.line(heading(out, "Second sync, with nothing new"))?;
+        let rules_broken = sim.report().violations.len();
+        sim.reset_report();
+        let Some(second) = sync(service, &source, out, self.stop).await? else { return Ok(None) };
+        let second_report = sim.report();
+        let rules_broken = rules_broken + second_report.violations.len();
+        let story = Story { world, source, before, first, landed, second, second_report, rules_broken };
+        story.tell_second(out)?;
+        Ok(Some(story))
     }
-    Ok(service.source(name).await?)
 }
 
 /// Syncs the source once; `None` when a signal ended it.
@@ -193,7 +263,8 @@ fn tell_landed(app: &App, before: &[(String, i64)], landed: &[(String, i64)]) ->
         .map_or_else(|| shown(&app.config.database_url), |it| it.display().to_string());
     app.out.line("")?;
     app.out.line(heading(&app.out, &format!("What landed, in {place}")))?;
-    let rows = landed.iter().map(|(table, rows)| {
+    // Tables of other providers have nothing from this source.
+    let rows = landed.iter().filter(|it| it.1 > 0).map(|(table, rows)| {
         let new = rows - before.iter().find(|it| it.0 == *table).map_or(0, |it| it.1);
         let new = match new {
             0 => Field::from(""),

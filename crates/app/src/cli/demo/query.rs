@@ -23,7 +23,7 @@ pub(super) struct Query {
     pub(super) command: String,
 }
 
-/// Returns the demo's queries, in the words of the configured database.
+/// Returns the demo's queries, in the words of the configured database. They and their answers fit into 80 columns.
 pub(super) fn all(config: &Config, source: SourceId) -> Vec<Query> {
     let lite = config.sqlite_file().is_some();
     // A message of several lines would break the answer's table.
@@ -32,16 +32,17 @@ pub(super) fn all(config: &Config, source: SourceId) -> Vec<Query> {
         (
             "the latest commits, with the Jira keys of their first lines",
             format!(
-                "select substr(sha, 1, 8) as sha, author_name, jira_key,
-    replace(substr(message, 1, 44), {newline}, ' ') as message
+                "select substr(sha, 1, 8) as sha, author_name,
+    jira_key, replace(substr(message, 1, 32), {newline}, ' ') as message
   from commits where source_id = {source} order by committed_at desc limit 5"
             ),
         ),
         (
             "who wrote how much, and since when",
             format!(
-                "select author_name, count(*) as commits, min(authored_at) as since
-  from commits where source_id = {source} group by author_name order by commits desc limit 5"
+                "select author_name, count(*) as commits,
+    min(authored_at) as since from commits where source_id = {source}
+  group by author_name order by commits desc limit 5"
             ),
         ),
         (
@@ -49,7 +50,8 @@ pub(super) fn all(config: &Config, source: SourceId) -> Vec<Query> {
             format!(
                 "select full_name, branch, count(*) as commits
   from commit_branches join github_repositories using (source_id)
-  where source_id = {source} and id = repository_id group by 1, 2 order by 3 desc limit 5"
+  where source_id = {source} and id = repository_id
+  group by 1, 2 order by 3 desc limit 5"
             ),
         ),
     ];

@@ -14,7 +14,7 @@ use sim::WorldSource;
 use tokio::process::Command;
 use url::Url;
 
-use super::super::sim::{self as sim_command, WorldArgs};
+use super::super::sim::WorldArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::count;
 
@@ -63,9 +63,14 @@ impl World {
     }
 }
 
+/// Says whether a source reads a simulator on this machine, as the demo's do.
+pub(super) fn is_ours(source: &SourceRow) -> bool {
+    port_of(source).is_some()
+}
+
 /// Refuses to take over a source of somebody's own that is called like the demo's.
 pub(super) fn must_be_ours(known: &SourceRow) -> anyhow::Result<()> {
-    if port_of(known).is_some() {
+    if is_ours(known) {
         return Ok(());
     }
     let says = format!("there is a source `{}` of your own here; run the demo in another folder", known.name);
@@ -103,26 +108,39 @@ pub(super) async fn start(
     let world = if found { WorldSource::Git(here) } else { args.source() };
     let name = source_of(&world, is_our_folders);
     let port = known.iter().find(|it| it.name == name).and_then(port_of).unwrap_or(0);
-    let options = |world: &WorldSource, port: u16| sim::Options {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-        world: world.clone(),
-        latency,
-        ..sim::Options::default()
-    };
     let named = |history: WorldSource| World { source: source_of(&history, is_our_folders), history };
-    match sim::start(options(&world, port)).await {
+    match start_at(port, world.clone(), latency).await {
         Ok(sim) => Ok((named(world), sim)),
-        Err(sim::Error::Listen { .. }) if port != 0 => {
-            let sim = sim_command::start(options(&world, 0)).await?;
-            Ok((named(world), sim))
-        }
         // A history that was only stumbled upon and cannot be served is as good as none.
         Err(sim::Error::NotGit { .. }) if found => {
             let world = args.source();
-            let sim = sim_command::start(options(&world, 0)).await?;
-            Ok((named(world), sim))
+            let sim = start_at(0, world.clone(), latency).await;
+            Ok((named(world), sim.map_err(|it| Failure::usage(it.to_string()))?))
         }
         Err(error) => Err(Failure::usage(error.to_string())),
+    }
+}
+
+/// What the neighbour's world is made from: no number that anybody would give to --seed.
+const NEIGHBOURS_SEED: u64 = 1_000_003;
+
+/// Starts the neighbour's simulator: a small made-up world, the same whatever the folder's history is.
+pub(super) async fn start_neighbour(latency: Duration, known: &[SourceRow]) -> anyhow::Result<sim::Sim> {
+    let world = WorldSource::Seeded { seed: NEIGHBOURS_SEED, repos: 2, commits: 60 };
+    let port = known.iter().find_map(port_of).unwrap_or(0);
+    start_at(port, world, latency).await.map_err(|it| Failure::usage(it.to_string()))
+}
+
+/// Starts a simulator at a port of loopback, or at any other if that one is taken.
+async fn start_at(port: u16, world: WorldSource, latency: Duration) -> Result<sim::Sim, sim::Error> {
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let options = sim::Options { listen, world, latency, ..sim::Options::default() };
+    match sim::start(options.clone()).await {
+        Err(sim::Error::Listen { .. }) if port != 0 => {
+            let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            sim::start(sim::Options { listen, ..options }).await
+        }
+        started => started,
     }
 }
 

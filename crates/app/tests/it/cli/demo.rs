@@ -1,4 +1,4 @@
-//! `syncline demo` in an empty folder, and again.
+//! `syncline demo` in an empty folder, and again: its first part, the main job. The second one is in `background`.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use super::sandbox::Sandbox;
 #[tokio::test]
 async fn the_demo_works_in_an_empty_folder_and_again() {
     let sandbox = Sandbox::new();
-    let said = sandbox.ends(0, "demo --latency-ms 0").await;
+    let said = sandbox.ends(0, "demo --latency-ms 0 --for 0s").await;
     assert!(sandbox.path("syncline.db").exists());
     for expected in [
         "a made-up history of 3 repositories with 200 commits each",
@@ -22,9 +22,9 @@ async fn the_demo_works_in_an_empty_folder_and_again() {
     ] {
         assert!(said.stdout.contains(expected), "{expected:?} is missing in:\n{}", said.stdout);
     }
-    let again = sandbox.ends(0, "demo --latency-ms 0").await;
+    let again = sandbox.ends(0, "demo --latency-ms 0 --for 0s").await;
     assert!(again.stdout.contains("What is new since the last run"), "{}", again.stdout);
-    let again = sandbox.ends(0, "demo --latency-ms 0 --json").await.json();
+    let again = sandbox.ends(0, "demo --latency-ms 0 --for 0s --json").await.json();
     assert_eq!(again["landed"], again["landedBefore"]);
     assert_eq!(again["landed"]["commits"], 600);
     assert_eq!(
@@ -45,16 +45,17 @@ async fn the_demo_reads_the_history_it_stands_in() {
         assert!(command.args(arguments).output().unwrap().status.success(), "{arguments:?}");
     };
     git(&["init", "--initial-branch=main"]);
-    let empty = sandbox.ends(0, "demo --latency-ms 0 --json --database sqlite://other.db").await.json();
+    let empty =
+        sandbox.ends(0, "demo --latency-ms 0 --for 0s --json --database sqlite://other.db").await.json();
     assert_eq!(empty["world"]["seed"], 1, "a repository without commits is no history");
     git(&["commit", "--allow-empty", "--message=ABC-1 begin"]);
     git(&["commit", "--allow-empty", "--message=go on"]);
     git(&["branch", "side"]);
-    let first = sandbox.ends(0, "demo --latency-ms 0 --json").await.json();
+    let first = sandbox.ends(0, "demo --latency-ms 0 --for 0s --json").await.json();
     assert_eq!(first["world"]["git"], ".");
     assert_eq!((&first["landed"]["commits"], &first["landed"]["branches"]), (&2.into(), &2.into()));
     git(&["commit", "--allow-empty", "--message=and on"]);
-    let next = sandbox.ends(0, "demo --latency-ms 0 --json").await.json();
+    let next = sandbox.ends(0, "demo --latency-ms 0 --for 0s --json").await.json();
     assert_eq!((&next["landedBefore"]["commits"], &next["landed"]["commits"]), (&2.into(), &3.into()));
 }
 
@@ -78,7 +79,7 @@ async fn the_demo_keeps_histories_apart() {
     git("one/app", 2);
     git("two/app", 3);
     let demo = async |flags: &str| {
-        let said = sandbox.ends(0, &format!("demo --latency-ms 0 --json {flags}")).await.json();
+        let said = sandbox.ends(0, &format!("demo --latency-ms 0 --for 0s --json {flags}")).await.json();
         (said["source"].as_str().unwrap().to_owned(), said["landed"]["commits"].as_u64().unwrap())
     };
     assert_eq!(demo("").await, ("demo".to_owned(), 1));
@@ -97,7 +98,7 @@ async fn the_demo_keeps_histories_apart() {
 async fn the_demo_leaves_a_source_of_somebody_alone() {
     let sandbox = Sandbox::new();
     sandbox.ends(0, "source add github --name demo-1-3-200 --repo acme/api").await;
-    let said = sandbox.ends(4, "demo --json").await.json();
+    let said = sandbox.ends(4, "demo --for 0s --json").await.json();
     assert!(said["error"]["message"].as_str().unwrap().contains("another folder"), "{said}");
     assert_eq!(
         sandbox.ends(0, "source show demo-1-3-200 --json").await.json()["baseUrl"],

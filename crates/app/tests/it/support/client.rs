@@ -65,12 +65,12 @@ fn http() -> reqwest::Client {
 }
 
 impl Client {
-    pub(super) fn new(url: &str, token: &str, document: Arc<Value>) -> Self {
+    pub(crate) fn new(url: &str, token: &str, document: Arc<Value>) -> Self {
         Self { http: http(), url: url.to_owned(), token: token.to_owned(), document }
     }
 
     /// Fetches the server's document.
-    pub(super) async fn document(url: &str, token: &str) -> Value {
+    pub(crate) async fn document(url: &str, token: &str) -> Value {
         let answer = http().get(format!("{url}/api/openapi.json")).bearer_auth(token).send().await.unwrap();
         let text = answer.text().await.unwrap();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
