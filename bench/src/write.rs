@@ -12,13 +12,13 @@ use crate::parse::{BranchRow, CommitRow, INSTANT_BYTES, Page, Rows};
 /// The only source: every key begins with its number.
 const SOURCE: i64 = 1;
 
-/// What `syncline` sets: full durability, a cache of 16 MiB, and a log that shrinks back to 16 MiB.
+/// What `syncline` sets: full durability, a cache of 8 MiB, and a log that shrinks back to 16 MiB.
 const SETTINGS: &str = "
 pragma page_size = 16384;
 pragma journal_mode = wal;
 pragma synchronous = full;
 pragma foreign_keys = on;
-pragma cache_size = -16384;
+pragma cache_size = -8192;
 pragma journal_size_limit = 16777216;";
 
 const TABLES: &str = "

@@ -17,12 +17,13 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 use store::{BudgetRow, Secret};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 use url::Url;
 
 use crate::clock::Clock;
 use crate::http::{Access, Answer, Http, fixed_headers};
+use crate::room::Room;
 use budget::{Budgets, Grant};
 
 /// What all jobs of a source share in this process.
@@ -32,6 +33,9 @@ pub(crate) struct Gate {
     pub(crate) provider: &'static str,
     pub(crate) budgets: Budgets,
     under_way: Semaphore,
+    /// Requests that pages may have under way before they have room for the answers.
+    turns: Arc<Semaphore>,
+    turns_max: usize,
     pace: Option<DefaultDirectRateLimiter>,
 }
 
@@ -41,10 +45,15 @@ impl Gate {
     pub(crate) fn new(spec: &Spec, base_url: &str, in_flight_max: usize, budgets: Budgets) -> Self {
         let per_minute = spec.limits.per_minute.filter(|_| spec.default_base_url == Some(base_url));
         let quota = per_minute.and_then(NonZeroU32::new).map(Quota::per_minute);
+        let under_way_max = spec.limits.concurrent_max.min(in_flight_max).max(1);
+        // A page that has room must always find a way for its next request, or the room would never be free again.
+        let turns_max = under_way_max * 3 / 4;
         Self {
             provider: spec.provider,
             budgets,
-            under_way: Semaphore::new(spec.limits.concurrent_max.min(in_flight_max).max(1)),
+            under_way: Semaphore::new(under_way_max),
+            turns: Arc::new(Semaphore::new(turns_max)),
+            turns_max,
             pace: quota.map(RateLimiter::direct),
         }
     }
@@ -108,6 +117,12 @@ impl Account {
         Some(self.body_bytes_max.load(Ordering::Relaxed)).filter(|it| *it > 0)
     }
 
+    /// Waits for leave to ask for so many answers without room for them; `None` where there is no such leave.
+    pub(crate) async fn turn(&self, answers: usize) -> Option<OwnedSemaphorePermit> {
+        let turns = u32::try_from(answers).ok().filter(|_| answers <= self.gate.turns_max)?;
+        self.gate.turns.clone().acquire_many_owned(turns).await.ok()
+    }
+
     /// Asks, when the budgets allow it, and reads off the answer what it says of them.
     ///
     /// Faults are those that any provider's answer shows: a limit, a server error, no answer. What else an answer
@@ -116,6 +131,7 @@ impl Account {
         &self,
         request: &Request,
         validator: Option<&str>,
+        room: &Room,
     ) -> (Result<Answer, Fault>, u64) {
         let Ok(_permit) = self.gate.under_way.acquire().await else {
             return (Err(Fault::Transient { after: None, cause: Cause::Connect }), 0);
@@ -139,6 +155,7 @@ impl Account {
             token: self.token.as_ref(),
             user: self.user.as_deref(),
             body_bytes: self.body_bytes.load(Ordering::Relaxed),
+            room,
         };
         let began = Instant::now();
         let span = tracing::info_span!("provider_request", provider = self.connector.spec().provider);

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::account::Account;
 use crate::clock::Clock;
 use crate::http::Answer;
+use crate::room::{Bodies, Room};
 
 /// What a page is fetched with, for the length of a job.
 pub(crate) struct Fetcher<'a> {
@@ -124,7 +125,7 @@ impl Fetcher<'_> {
         attempt: &mut u32,
     ) -> Result<Fetched, Why> {
         let mut got: Vec<Response> = Vec::new();
-        let mut held = None;
+        let mut room: Option<Room> = None;
         let mut asked = None;
         let read = Read {
             source: self.settings,
@@ -138,19 +139,21 @@ impl Fetcher<'_> {
         };
         loop {
             match self.connector.step(&read, &got).map_err(|fault| self.judge(fault, *attempt))? {
-                Step::Page(page) => return Ok(self.finish(place, page, &got, asked, held)),
+                Step::Page(page) => {
+                    let held = room.and_then(Room::into_held);
+                    return Ok(self.finish(place, page, &got, asked, held));
+                }
                 Step::Send(wanted) => {
                     asked =
                         if got.is_empty() && wanted.len() == 1 { Some(wanted[0].url.clone()) } else { None };
                     let validator = self.validator(place, &wanted, validators);
-                    if held.is_none() {
-                        held = self
-                            .until_stopped(self.bodies.hold(wanted.len(), self.account.body_bytes_max()))
-                            .await?;
-                    }
+                    let room = match &mut room {
+                        Some(room) => room,
+                        none => none.insert(self.until_stopped(self.room(wanted.len())).await?),
+                    };
                     let etag = validator.map(|it| it.etag.as_str());
-                    let sending = self.send(&wanted, etag, requests, attempt);
-                    match self.give_room(&mut held, wanted.len(), sending).await? {
+                    let sending = self.send(&wanted, etag, room, requests, attempt);
+                    match self.bear_silence(room, sending).await? {
                         Sent::All(answers) => got.extend(answers),
                         Sent::NotModified(response) => return self.unchanged(validator, &response, *attempt),
                     }
@@ -166,27 +169,41 @@ impl Fetcher<'_> {
         }
     }
 
-    /// Waits for answers. While none comes for long, the room that was taken for them is others', and so is the worker's
-    /// place: one provider that hangs must not stop another.
-    async fn give_room<T>(
+    /// Makes the room of a page with so many first answers. It is taken when the first of them begins to arrive, or
+    /// here, where the source lets nobody ask without it.
+    async fn room(&self, answers: usize) -> Room {
+        let room = self.bodies.room(answers, self.account.body_bytes_max());
+        match self.account.turn(answers).await {
+            Some(turn) => room.keep(turn).await,
+            None => room.enter().await,
+        }
+        room
+    }
+
+    /// Waits for answers. While none comes for long, the page's room is others', and so is the worker's place: one
+    /// provider that hangs must not stop another.
+    async fn bear_silence<T>(
         &self,
-        held: &mut Option<OwnedSemaphorePermit>,
-        answers: usize,
+        room: &Room,
         work: impl Future<Output = Result<T, Why>>,
     ) -> Result<T, Why> {
         let mut work = std::pin::pin!(work);
-        tokio::select! {
-            biased;
-            done = &mut work => return done,
-            () = tokio::time::sleep(SILENCE) => {}
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = tokio::time::sleep(SILENCE) => {}
+            }
+            if !room.is_waiting() {
+                break;
+            }
         }
-        *held = None;
+        room.give_up().await;
         self.silent.store(true, Ordering::Relaxed);
         let done = work.await;
         self.silent.store(false, Ordering::Relaxed);
         let done = done?;
-        // Nothing is held here, so that waiting for room keeps nobody waiting.
-        *held = self.until_stopped(self.bodies.hold(answers, self.account.body_bytes_max())).await?;
+        self.until_stopped(room.come_back()).await?;
         Ok(done)
     }
 
@@ -247,6 +264,7 @@ impl Fetcher<'_> {
         &self,
         wanted: &[Request],
         etag: Option<&str>,
+        room: &Room,
         requests: &mut u64,
         attempt: &mut u32,
     ) -> Result<Sent, Why> {
@@ -254,7 +272,7 @@ impl Fetcher<'_> {
         debug_assert!(wanted.len() <= SEND_MAX, "a step sends at most SEND_MAX requests");
         loop {
             let missing: Vec<usize> = (0..wanted.len()).filter(|&at| answers[at].is_none()).collect();
-            let sending = join_all(missing.iter().map(|&at| self.account.get(&wanted[at], etag)));
+            let sending = join_all(missing.iter().map(|&at| self.account.get(&wanted[at], etag, room)));
             let round = self.until_stopped(sending).await?;
             let mut fault = None;
             let mut progress = false;
@@ -327,31 +345,3 @@ fn worse(known: Option<Fault>, other: Fault) -> Fault {
 
 /// How long a provider may be silent before its job takes no place any more: ten times what one usually takes.
 const SILENCE: Duration = Duration::from_secs(2);
-
-/// Bounds the bytes of answers that this process holds: those that arrive, and those not committed yet.
-#[derive(Debug)]
-pub(crate) struct Bodies {
-    free_kib: std::sync::Arc<tokio::sync::Semaphore>,
-}
-
-/// What answers may take together; it is what keeps memory flat. Measured: with 12 MiB a provider that takes 50 ms for
-/// an answer is read as fast as with 16, with 10 it is not.
-const BODIES_KIB_MAX: u32 = 12 << 10;
-
-/// What one answer is reckoned with before the job has had any: 100 commits are some 450 KB.
-const BODY_KIB: u32 = 512;
-
-impl Bodies {
-    pub(crate) fn new() -> Self {
-        Self { free_kib: std::sync::Arc::new(tokio::sync::Semaphore::new(BODIES_KIB_MAX as usize)) }
-    }
-
-    /// Waits until there is room for `answers` answers. A page asks once, for its first step: asking again while
-    /// holding could make two pages wait for each other.
-    async fn hold(&self, answers: usize, largest_bytes: Option<usize>) -> Option<OwnedSemaphorePermit> {
-        let each = largest_bytes
-            .map_or(BODY_KIB, |it| u32::try_from(it >> 10).unwrap_or(u32::MAX).saturating_add(1));
-        let kib = u32::try_from(answers).unwrap_or(u32::MAX).saturating_mul(each).min(BODIES_KIB_MAX);
-        self.free_kib.clone().acquire_many_owned(kib).await.ok()
-    }
-}

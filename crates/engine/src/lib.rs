@@ -10,6 +10,7 @@ mod fetch;
 mod http;
 mod node;
 mod pool;
+mod room;
 mod run;
 mod scheduler;
 mod service;

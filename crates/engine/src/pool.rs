@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::account::Gate;
 use crate::account::budget::Budgets;
-use crate::fetch::Bodies;
 use crate::http::Http;
 use crate::node;
+use crate::room::Bodies;
 
 /// What all jobs of this process share.
 #[derive(Debug)]

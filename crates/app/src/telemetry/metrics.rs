@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use engine::SyncService;
 use jiff::Timestamp;
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Upper ends of the buckets for durations in seconds: from an answer out of memory to the longest that is waited for.
@@ -84,6 +84,8 @@ fn describe() {
     );
     describe_counter!("syncline_limits_met_total", "Answers of providers that refused because of a limit.");
     describe_counter!("syncline_leases_lost_total", "Jobs whose lease was lost to another worker.");
+    // It counts from zero, so that the first loss is a change.
+    counter!("syncline_leases_lost_total").absolute(0);
     describe_counter!("syncline_pages_total", "Pages committed, by provider and stream group.");
     describe_counter!(
         "syncline_rows_total",

@@ -6,7 +6,7 @@ mod address;
 mod body;
 
 use std::error::Error as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use domain::fault::{Cause, Fault};
@@ -21,6 +21,7 @@ use address::{ForbiddenAddress, GuardedResolver, UnknownHost, may_follow, same_s
 use body::Body;
 
 use crate::clock::Clock;
+use crate::room::Room;
 
 /// The limits of outbound requests.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +76,8 @@ pub(crate) struct Access<'a> {
     pub(crate) user: Option<&'a str>,
     /// How large the answer will be, by the last one: room is made once, and not more than is needed.
     pub(crate) body_bytes: usize,
+    /// What an answer waits for before it is read.
+    pub(crate) room: &'a Room,
 }
 
 /// What came back.
@@ -93,7 +96,6 @@ impl Http {
             .user_agent(concat!("syncline/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(limits.connect_timeout)
             .read_timeout(limits.read_timeout)
-            .timeout(limits.total_timeout)
             .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(std::sync::Arc::new(GuardedResolver))
             // A proxy from the environment would be one more place that sees credentials; none is used unasked.
@@ -143,7 +145,8 @@ impl Http {
             };
         }
         let requested_at = self.clock.now();
-        let answer = request.send().await.map_err(|it| classify(&it))?;
+        let began = Instant::now();
+        let answer = self.in_time(began, request.send()).await?.map_err(|it| classify(&it))?;
         let received_at = self.clock.now();
         let status = answer.status();
         if status.is_redirection() && status.as_u16() != 304 {
@@ -153,7 +156,15 @@ impl Http {
         }
         let headers = owned(answer.headers());
         let not_modified = status.as_u16() == 304;
-        let body = if not_modified { Bytes::new() } else { self.body(answer, access.body_bytes).await? };
+        let body = if not_modified {
+            Bytes::new()
+        } else {
+            // That wait is ours, and no fault of the provider's.
+            let took = began.elapsed();
+            access.room.enter().await;
+            let began = Instant::now().checked_sub(took).unwrap_or(began);
+            self.in_time(began, self.body(answer, access.body_bytes)).await??
+        };
         let response = Response {
             status: status.as_u16(),
             headers,
@@ -163,6 +174,12 @@ impl Http {
             received_at,
         };
         Ok(Hop::Done(if not_modified { Answer::NotModified(response) } else { Answer::Whole(response) }))
+    }
+
+    /// Waits for what began then, for as long as an answer may take.
+    async fn in_time<T>(&self, began: Instant, work: impl Future<Output = T>) -> Result<T, Fault> {
+        let left = self.limits.total_timeout.saturating_sub(began.elapsed());
+        tokio::time::timeout(left, work).await.map_err(|_| transient(Cause::Timeout))
     }
 
     async fn body(&self, mut answer: reqwest::Response, expected: usize) -> Result<Bytes, Fault> {

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::{Access, Answer, Http, HttpLimits, fixed_headers};
 use crate::clock::Clock;
+use crate::room::Bodies;
 
 /// A server that answers a path with bytes, then closes; it remembers the requests it got.
 struct Server {
@@ -91,7 +92,9 @@ async fn get_as(user: Option<&str>, base: &str, url: &str) -> (Result<Answer, Fa
     let base = Url::parse(base).unwrap();
     let headers = fixed_headers(&[("accept", "application/json")]);
     let token = Secret::from("planted-secret".to_owned());
-    let access = Access { base: &base, headers: &headers, token: Some(&token), user, body_bytes: 0 };
+    let room = Bodies::new().room(1, None);
+    let access =
+        Access { base: &base, headers: &headers, token: Some(&token), user, body_bytes: 0, room: &room };
     http.get(access, url, Some("W/\"tag\"")).await
 }
 
