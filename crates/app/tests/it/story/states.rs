@@ -139,3 +139,22 @@ async fn repositories_are_read_side_by_side() {
     assert!(sim.report().in_flight_max >= 6, "{:?}", sim.report());
     assert_kept_rules(&sim);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_number_of_requests_at_once_is_kept_and_enough() {
+    let world = WorldSource::Seeded { seed: 45, repos: 3, commits: 900 };
+    let latency = Duration::from_millis(5);
+    let sim = started(Options { world, latency, ..Options::default() }, "", "").await;
+    let names: Vec<String> = sim.world().names();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for in_flight in [1, 8, 12] {
+        sim.reset_report();
+        let scene = Scene::with_source(Database::sqlite(), &sim, &names).await;
+        let scene = scene.set("SYNCLINE_REQUESTS_IN_FLIGHT", in_flight);
+        scene.completes().await;
+        assert_truth(&scene.database, &sim, &names).await;
+        let most = sim.report().in_flight_max;
+        assert!(most <= in_flight, "{most} at once, of {in_flight}");
+        assert_kept_rules(&sim);
+    }
+}
