@@ -40,7 +40,9 @@ pub(crate) fn span(duration: Duration) -> String {
         0 => format!("{} ms", duration.as_millis()),
         1..10 => format!("{}.{} s", seconds, duration.subsec_millis() / 100),
         10..60 => format!("{seconds} s"),
+        60..3600 if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
         60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ if seconds % 3600 < 60 => format!("{} h", seconds / 3600),
         _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
 }
@@ -77,12 +79,14 @@ mod tests {
     }
 
     #[test]
-    fn spans_have_two_figures() {
+    fn spans_have_two_figures_at_most() {
         let cases = [
             (7, "7 ms"),
             (2345, "2.3 s"),
             (12_000, "12 s"),
             (80_000, "1 min 20 s"),
+            (600_000, "10 min"),
+            (7_200_000, "2 h"),
             (3_700_000, "1 h 1 min"),
         ];
         for (ms, text) in cases {
