@@ -168,6 +168,34 @@ fn a_large_sprint_is_asked_for_its_changes_and_listed_once_an_hour() {
     assert_eq!(counted, [0, 1, 1, 0, 1, 1]);
 }
 
+/// As a sprint that was closed: it is read once a week.
+#[test]
+fn a_large_sprint_that_was_not_read_for_a_week_is_listed_whole_at_once() {
+    for cloud in [true, false] {
+        let mut reference = begun(Site::new(cloud, "UTC", now()), json!({}));
+        reference.provider.apply(&Change::Create { sprint: 0, count: 150 });
+        reference.sync(Vec::new());
+        // The whole is not due yet when it is last looked at.
+        reference.provider.apply(&Change::Wait { minutes: 30 });
+        reference.sync(Vec::new());
+        let cards = reference.provider.cards();
+        reference.provider.apply(&Change::Move { issue: one(), to: 2, counts: false });
+        reference.provider.apply(&Change::Wait { minutes: 7 * 24 * 60 });
+        reference.provider.apply(&Change::Edit { issue: one() });
+        reference.sync(Vec::new());
+        assert!(reference.provider.cards() < cards, "a card left");
+        reference.provider.assert_complete();
+        // And then goes on by its changes.
+        reference.requests.clear();
+        reference.sync(Vec::new());
+        assert!(
+            reference.requests.iter().any(|it| it.contains("updated%20%3E%3D")),
+            "{:?}",
+            reference.requests
+        );
+    }
+}
+
 #[test]
 fn a_card_that_leaves_a_sprint_is_seen() {
     for cloud in [true, false] {

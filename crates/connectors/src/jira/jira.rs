@@ -30,6 +30,10 @@ const SMALL: usize = 100;
 /// How old the last whole listing of a larger sprint may be: cards that left it are seen no later.
 const WHOLE_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
+/// Where the last whole listing is as old as this, the sprint is read so seldom that the next time is no time to wait
+/// for: the whole is listed at once. Sprints that are read with every sync come nowhere near.
+const WHOLE_OVERDUE: SignedDuration = SignedDuration::from_hours(24);
+
 /// How many changes Cloud gives in a page of a history.
 const CHANGES_PER_PAGE: usize = 100;
 
@@ -208,8 +212,11 @@ impl Going {
         }
         let is_whole = self.bound.is_none();
         let (whole_at, count) = self.before.filter(|_| !is_whole).unwrap_or((began, count));
-        let whole_due = now.duration_since(whole_at) >= WHOLE_EVERY;
-        let rest = Rest { since: began, whole_at, count, whole_due };
+        let whole_age = now.duration_since(whole_at);
+        let rest = Rest { since: began, whole_at, count, whole_due: whole_age >= WHOLE_EVERY };
+        if !is_whole && whole_age >= WHOLE_OVERDUE {
+            return Next::More(cursor(Mark::Rest(rest)));
+        }
         let items = Some((CARDS_STREAM.to_owned(), partition.to_owned()));
         let sweep = is_whole.then_some(Sweep { owner: Some(sprint), items, partitions: None });
         Next::CaughtUp { cursor: Some(cursor(Mark::Rest(rest))), sweep }
