@@ -131,12 +131,16 @@ pub(super) async fn end(
     Ok(())
 }
 
-/// What the listing of arguments `$1` to `$3` delivered, compared with `key`.
-fn unseen(key: &str) -> String {
+/// Whether the listing of arguments `$1` to `$3` delivered `key`.
+fn seen(key: &str) -> String {
     format!(
-        "not exists (select 1 from seen where seen.source_id = $1 and seen.stream = $2 and seen.partition = $3
+        "exists (select 1 from seen where seen.source_id = $1 and seen.stream = $2 and seen.partition = $3
              and seen.key = cast({key} as text))"
     )
+}
+
+fn unseen(key: &str) -> String {
+    format!("not {}", seen(key))
 }
 
 async fn rows(
@@ -174,8 +178,15 @@ async fn items(conn: &mut Conn, lease: &Lease, stream: &str, partition: &str) ->
     Ok(())
 }
 
-/// Stops reading the partitions that are gone, and all that were found through them.
+/// Stops reading the partitions that are gone, and all that were found through them. Those that had been gone and are
+/// listed again are read again, also where their connector would not begin to read them now.
 async fn partitions(conn: &mut Conn, lease: &Lease, stream: &str) -> Result<(), StoreError> {
+    let sql = format!(
+        "update partitions set active = true, listed_by_stream = $2, listed_by_key = $3
+         where source_id = $1 and stream = $4 and not active and {}",
+        seen("partitions.key"),
+    );
+    conn.execute(AssertSqlSafe(sql), args![lease.source, &lease.stream, &lease.partition, stream]).await?;
     let sql = format!(
         "with recursive gone (stream, key) as (
              select stream, key from partitions

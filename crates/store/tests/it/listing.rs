@@ -15,6 +15,7 @@ for_each_database!(
     an_incremental_page_never_sweeps,
     a_listing_that_starts_again_forgets_what_it_saw,
     a_swept_partition_is_no_longer_read,
+    a_partition_that_is_listed_again_is_read_again,
     validators_are_kept_with_what_follows,
     an_older_listing_does_not_delete_newer_rows,
 );
@@ -136,6 +137,27 @@ async fn a_swept_partition_is_no_longer_read(database: &Database) {
     };
     store.commit_page(&projects, commit(back, Pass::Incremental, at(7)), at(7)).await.unwrap();
     assert_eq!(database.lines(active).await, ["branches 1", "branches 2", "commits 1", "projects all"]);
+}
+
+/// A listing names what it does not find anew: a sprint that ended long ago is not begun, and yet read on.
+async fn a_partition_that_is_listed_again_is_read_again(database: &Database) {
+    let (store, source) = begin(database, vec![partition("projects", "all")]).await;
+    start(&store, source, at(1)).await;
+    let projects = claim_one(&store, at(2)).await;
+    let gone = Some(Sweep { owner: None, items: None, partitions: Some("branches".to_owned()) });
+    let found = Page {
+        partitions: vec![partition("branches", "1")],
+        ..page(vec![project(1, "one"), project(2, "two")], caught_up(gone.clone()))
+    };
+    store.commit_page(&projects, commit(found, FIRST, at(3)), at(3)).await.unwrap();
+    let active = "select key from partitions where stream = 'branches' and active order by key";
+    let out_of_sight = page(vec![project(2, "two")], caught_up(gone.clone()));
+    store.commit_page(&projects, commit(out_of_sight, FIRST, at(4)), at(4)).await.unwrap();
+    assert_eq!(database.lines(active).await, [""; 0]);
+    let back = page(vec![project(1, "one"), project(2, "two")], caught_up(gone));
+    store.commit_page(&projects, commit(back, FIRST, at(5)), at(5)).await.unwrap();
+    // The second project never had one.
+    assert_eq!(database.lines(active).await, ["1"]);
 }
 
 async fn validators_are_kept_with_what_follows(database: &Database) {
