@@ -34,10 +34,10 @@ pub use self::server::Login;
 use self::server::{Jira, Service};
 use self::world::Links;
 pub use self::world::site::{
-    Access, BoardKind, BoardTruth, Edit, IssueKind, IssueTruth, ProjectTruth, Site, SiteControl, SiteSize,
-    SiteTruth, SprintState, SprintTruth, Status,
+    Access, BoardKind, BoardTruth, Edit, IssueKind, IssueTruth, ProjectTruth, RepeatedHour, Site,
+    SiteControl, SiteSize, SiteTruth, SprintState, SprintTruth, Status,
 };
-pub use self::world::{BranchTruth, Control, RepositoryTruth, State, Truth, World, WorldSource};
+pub use self::world::{BranchTruth, CommitTruth, Control, RepositoryTruth, State, Truth, World, WorldSource};
 
 /// How many things people do a second at most: more would measure the simulator and not its client.
 pub const ACTIVITY_PER_S_MAX: f64 = 50.0;
@@ -185,6 +185,11 @@ impl Sim {
     /// Lets the providers' clock stand at a moment, in milliseconds since the epoch, or follow the wall clock again.
     pub fn set_time(&self, at_ms: Option<i64>) {
         self.service.world.site().clock.set(at_ms);
+    }
+
+    /// Serves other faults from now on. What state repositories are in stays; [`World::set_state`] changes that.
+    pub fn set_faults(&self, faults: Faults) {
+        self.service.set_faults(faults);
     }
 
     /// Returns what it was asked so far.

@@ -99,7 +99,7 @@ pub(crate) fn answer(site: &Site, route: &Route, ask: &Ask<'_>) -> Answer {
     }
     let state = site.state();
     let version = version(ask);
-    let zone = Zone::find(&state.zone);
+    let zone = Zone::find(&state.zone, state.repeated_hour);
     let desk = Desk { ask, state: &state, zone, now_ms: site.clock.now_ms(), version };
     desk.answer(route).unwrap_or_else(|refusal| refusal)
 }

@@ -2,19 +2,20 @@
 //! Must never write a zone's offset with a colon where Jira writes none.
 
 use jiff::civil::{Date, DateTime};
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, Zoned};
 
 use crate::clock;
+use crate::world::site::RepeatedHour;
 
 /// The account's zone.
 #[derive(Clone)]
-pub(crate) struct Zone(TimeZone);
+pub(crate) struct Zone(TimeZone, RepeatedHour);
 
 impl Zone {
     /// Finds a zone; what is unknown is UTC.
-    pub(crate) fn find(name: &str) -> Self {
-        Self(clock::zone(name).unwrap_or(TimeZone::UTC))
+    pub(crate) fn find(name: &str, repeated: RepeatedHour) -> Self {
+        Self(clock::zone(name).unwrap_or(TimeZone::UTC), repeated)
     }
 
     fn at(&self, at_ms: i64) -> Zoned {
@@ -31,9 +32,14 @@ impl Zone {
         self.at(at_ms).strftime("%Y-%m-%dT%H:%M:%S.%3f%:z").to_string()
     }
 
-    /// Reads a wall time. One that a clock shows twice is the earlier, one that it skips is as much later.
+    /// Reads a wall time. One that a clock shows twice is the earlier, unless the site takes the later; one that it
+    /// skips is as much later.
     fn moment(&self, wall: DateTime) -> Option<i64> {
-        Some(wall.to_zoned(self.0.clone()).ok()?.timestamp().as_millisecond())
+        let ambiguous = self.0.to_ambiguous_timestamp(wall);
+        let is_fold = matches!(ambiguous.offset(), AmbiguousOffset::Fold { .. });
+        let moment =
+            if is_fold && self.1 == RepeatedHour::Later { ambiguous.later() } else { ambiguous.compatible() };
+        Some(moment.ok()?.as_millisecond())
     }
 
     /// Reads a day or a minute as JQL allows it, in the account's zone.
@@ -79,20 +85,24 @@ fn limit_moment(at_ms: u64, format: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Zone, utc};
+    use super::{RepeatedHour, Zone, utc};
+
+    fn zone(name: &str) -> Zone {
+        Zone::find(name, RepeatedHour::Earlier)
+    }
 
     #[test]
     fn moments_are_written_in_the_zone_without_a_colon() {
         let at_ms = 1_591_920_793_360;
-        assert_eq!(Zone::find("Asia/Shanghai").stamp(at_ms), "2020-06-12T08:13:13.360+0800");
-        assert_eq!(Zone::find("Etc/UTC").stamp(at_ms), "2020-06-12T00:13:13.360+0000");
-        assert_eq!(Zone::find("America/Bogota").stamp_with_colon(at_ms), "2020-06-11T19:13:13.360-05:00");
+        assert_eq!(zone("Asia/Shanghai").stamp(at_ms), "2020-06-12T08:13:13.360+0800");
+        assert_eq!(zone("Etc/UTC").stamp(at_ms), "2020-06-12T00:13:13.360+0000");
+        assert_eq!(zone("America/Bogota").stamp_with_colon(at_ms), "2020-06-11T19:13:13.360-05:00");
         assert_eq!(utc(at_ms), "2020-06-12T00:13:13.360Z");
     }
 
     #[test]
     fn minutes_are_read_in_the_zone_also_when_clocks_change() {
-        let berlin = Zone::find("Europe/Berlin");
+        let berlin = zone("Europe/Berlin");
         for (text, at) in [
             ("2026-01-15 14:30", Some("2026-01-15T13:30:00.000Z")),
             ("2026/07/15 14:30", Some("2026-07-15T12:30:00.000Z")),
@@ -104,6 +114,14 @@ mod tests {
             ("2026-13-01", None),
         ] {
             assert_eq!(berlin.read(text).map(utc).as_deref(), at, "{text}");
+        }
+        let later = Zone::find("Europe/Berlin", RepeatedHour::Later);
+        for (text, at) in [
+            ("2026-10-25 02:30", "2026-10-25T01:30:00.000Z"),
+            ("2026-03-29 02:30", "2026-03-29T01:30:00.000Z"),
+            ("2026-10-25 01:59", "2026-10-24T23:59:00.000Z"),
+        ] {
+            assert_eq!(later.read(text).map(utc).as_deref(), Some(at), "{text}");
         }
     }
 }

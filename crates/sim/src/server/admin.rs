@@ -34,7 +34,7 @@ const CHANGED: [&str; 3] = [JIRA, CLOCK, WORK];
 const THINGS_MAX: u32 = 10_000;
 /// What a change to the Jira site may be.
 const SITE_CONTROLS: &str = "edit, comment, move, change_project, create, delete, hide, create_sprint, start_sprint, \
-    close_sprint, delete_sprint, project_access, board_access, time_zone and lag_ms are allowed; docs/sim.md shows each";
+    close_sprint, delete_sprint, project_access, board_access, time_zone, repeated_hour and lag_ms are allowed; docs/sim.md shows each";
 /// What a change may be.
 const CONTROLS: &str = "{\"rename\":\"OWNER/NAME\"}, {\"state\":\"ok|empty|gone|legal|denied\"}, \
     {\"push\":{\"branch\":…,\"commits\":1,\"days_old\":0}}, {\"create_branch\":{\"name\":…,\"from\":…}}, \

@@ -123,7 +123,7 @@ impl Service {
         self.recorder.asked(route.endpoint());
         let mut passage =
             self.gate.enter(asked.token.as_deref().unwrap_or_default(), &format!("GET {}", asked.path), &[]);
-        let fault = self.faults.decide(Provider::GitHub, number);
+        let fault = self.fault(Provider::GitHub, number);
         let mut wait = self.latency;
         if let Some(Fault::Slow(extra)) = fault {
             self.recorder.fault("slow");

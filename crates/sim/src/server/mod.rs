@@ -12,8 +12,8 @@ pub(crate) use self::jira::Jira;
 pub use self::jira::Login;
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -28,9 +28,10 @@ use tokio::time::MissedTickBehavior;
 use self::body::Sending;
 use self::encode::Cache;
 use crate::ACTIVITY_PER_S_MAX;
-use crate::faults::Faults;
+use crate::faults::{Fault, Faults, Provider};
 use crate::jira::Deployment;
 use crate::limits::{Gate, Limits};
+use crate::lock::{read, write};
 use crate::report::Recorder;
 use crate::world::World;
 
@@ -45,7 +46,7 @@ pub(crate) struct Service {
     pub(crate) recorder: Arc<Recorder>,
     gate: Arc<Gate>,
     cache: Cache,
-    faults: Faults,
+    faults: RwLock<Faults>,
     latency: Duration,
     jira: Jira,
     requests: AtomicU64,
@@ -61,11 +62,21 @@ impl Service {
             recorder,
             gate,
             cache: Cache::default(),
-            faults,
+            faults: RwLock::new(faults),
             latency,
             jira,
             requests: AtomicU64::new(0),
         }
+    }
+
+    /// Serves other faults from now on; what state a repository is in stays.
+    pub(crate) fn set_faults(&self, faults: Faults) {
+        *write(&self.faults) = faults;
+    }
+
+    /// Decides about the request to this provider with this number.
+    fn fault(&self, provider: Provider, request: u64) -> Option<Fault> {
+        read(&self.faults).decide(provider, request)
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Sending> {

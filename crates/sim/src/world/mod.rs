@@ -29,7 +29,7 @@ pub(crate) use self::repository::{Identity, Links, Repository};
 pub(crate) use self::sha::Sha;
 use self::site::Site;
 pub(crate) use self::text::{Person, Text};
-pub use self::truth::{BranchTruth, RepositoryTruth, Truth};
+pub use self::truth::{BranchTruth, CommitTruth, RepositoryTruth, Truth};
 use crate::error::Error;
 use crate::lock::read;
 
@@ -104,6 +104,11 @@ impl World {
     /// Tells what one repository really holds.
     pub fn repository_truth(&self, name: &str) -> Result<RepositoryTruth, Error> {
         truth::tell(&*self.repository(name)?).map(|(_, truth)| truth)
+    }
+
+    /// Tells of every commit that a repository ever had, by its sha, also of those that no branch reaches any more.
+    pub fn commits(&self, name: &str) -> Result<BTreeMap<String, CommitTruth>, Error> {
+        truth::commits(&*self.repository(name)?)
     }
 
     /// Lists the repositories.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::graph::Graph;
 use super::history::History;
 use super::repository::{Identity, Repository, State};
+use super::text::Person;
 use super::walk;
 use crate::error::Error;
 use crate::lock::read;
@@ -41,6 +42,43 @@ pub struct BranchTruth {
     pub head: String,
     /// Every commit that it reaches.
     pub shas: BTreeSet<String>,
+}
+
+/// What one commit really says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CommitTruth {
+    /// Its parents, the first one first.
+    pub parents: Vec<String>,
+    /// The whole message.
+    pub message: String,
+    /// Who wrote it, and at which address.
+    pub author: (String, String),
+    /// When it was written, in seconds since the epoch.
+    pub authored_s: i64,
+    /// Who committed it, and at which address.
+    pub committer: (String, String),
+    /// When it was committed, in seconds since the epoch.
+    pub committed_s: i64,
+}
+
+/// Tells the truth about every commit that a repository ever had.
+pub(super) fn commits(repository: &Repository) -> Result<BTreeMap<String, CommitTruth>, Error> {
+    let history = repository.current()?;
+    let graph = read(&history.graph);
+    Ok((0..graph.len()).map(|at| (graph.sha(at).to_string(), commit(&graph, at))).collect())
+}
+
+fn commit(graph: &Graph, at: u32) -> CommitTruth {
+    let text = graph.text(at);
+    let who = |it: &Person<'_>| (it.name.to_owned(), it.email.to_owned());
+    CommitTruth {
+        parents: graph.parents(at).map(|parent| graph.sha(parent).to_string()).collect(),
+        message: text.message.clone().into_owned(),
+        author: who(&text.author),
+        authored_s: text.author.date,
+        committer: who(&text.committer),
+        committed_s: text.committer.date,
+    }
 }
 
 /// Tells the truth about one repository.

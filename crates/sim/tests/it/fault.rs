@@ -91,3 +91,14 @@ async fn a_repository_that_the_world_lacks_cannot_be_faulty() {
     let refused = sim::start(sim::Options { faults, ..Default::default() }).await.err().unwrap();
     assert_eq!(refused.to_string(), "the world has no repository acme/repo-9");
 }
+
+#[tokio::test]
+async fn faults_can_be_changed_while_it_runs() {
+    let sim = seeded_with(20, "", "").await;
+    assert_eq!(get(&sim, "/repos/acme/repo-1").await.status, 200);
+    sim.set_faults("html=1".parse().unwrap());
+    let answer = get(&sim, "/repos/acme/repo-1").await;
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    sim.set_faults("".parse().unwrap());
+    assert_eq!(get(&sim, "/repos/acme/repo-1").await.json()["full_name"], "acme/repo-1");
+}

@@ -108,3 +108,26 @@ async fn a_merge_of_an_old_branch_brings_commits_older_than_the_base() {
     let merged = get(&sim, &format!("/repos/acme/repo-1/commits/{merge}")).await.json();
     assert_eq!(merged["parents"].as_array().unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn every_commit_is_told_of_also_when_no_branch_reaches_it() {
+    let sim = seeded(60).await;
+    let (world, name) = (sim.world(), "acme/repo-1");
+    let before = world.repository_truth(name).unwrap();
+    let head = before.branches["main"].head.clone();
+    world.force_push(name, "main").unwrap();
+    let after = world.repository_truth(name).unwrap();
+    let told = world.commits(name).unwrap();
+    assert!(told.contains_key(&head) && !after.branches["main"].shas.contains(&head));
+    assert!(before.shas.iter().chain(&after.shas).all(|sha| told.contains_key(sha)));
+    let shown = get(&sim, &format!("/repos/acme/repo-1/commits/{head}")).await.json();
+    let it = &told[&head];
+    let parents: Vec<&str> =
+        shown["parents"].as_array().unwrap().iter().map(|it| it["sha"].as_str().unwrap()).collect();
+    assert_eq!(
+        (parents, shown["commit"]["message"].as_str().unwrap()),
+        (it.parents.iter().map(String::as_str).collect(), it.message.as_str())
+    );
+    assert_eq!(shown["commit"]["author"]["name"], it.author.0);
+    assert_eq!(shown["commit"]["committer"]["email"], it.committer.1);
+}

@@ -112,7 +112,7 @@ impl Service {
         let call = self.call(&asked, &route);
         let request = format!("{} {}{}", asked.method, deployment.prefix(), asked.path);
         let mut passage = self.gate.enter(&asked.account(), &request, &call.parts());
-        let fault = self.faults.decide(Provider::Jira, number);
+        let fault = self.fault(Provider::Jira, number);
         let mut wait = self.latency;
         if let Some(Fault::Slow(extra)) = fault {
             self.recorder.fault("slow");

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::issue::{IssueKind, Status};
-use super::{Access, ME, Site, State};
+use super::{Access, ME, RepeatedHour, Site, State};
 use crate::error::Error;
 
 /// One change, as a shell script writes it. Issues are named by key or number.
@@ -105,6 +105,8 @@ pub enum SiteControl {
     },
     /// Sets the zone in the profile of whose credential asks.
     TimeZone(String),
+    /// Sets which of its two moments a wall time is that clocks show twice.
+    RepeatedHour(RepeatedHour),
     /// Sets how long search lags behind, in milliseconds; 0 lets it catch up.
     LagMs(u32),
 }
@@ -187,6 +189,7 @@ impl State {
                 crate::clock::zone(zone).ok_or_else(|| Error::UnknownZone(zone.clone()))?;
                 zone.clone_into(&mut self.zone);
             }
+            SiteControl::RepeatedHour(which) => self.repeated_hour = *which,
             SiteControl::LagMs(lag_ms) => self.set_lag(i64::from(*lag_ms), now),
         }
         Ok(None)

@@ -73,6 +73,17 @@ pub enum Access {
     Forbidden,
 }
 
+/// Which moment a query's wall time is that clocks show twice; Jira says nothing of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RepeatedHour {
+    /// The first one.
+    #[default]
+    Earlier,
+    /// The second one.
+    Later,
+}
+
 /// One project.
 #[derive(Debug)]
 pub(crate) struct Project {
@@ -122,6 +133,8 @@ pub(crate) struct State {
     pub(crate) keys: HashMap<String, u64>,
     /// The zone in the profile of whose credential asks.
     pub(crate) zone: String,
+    /// How queries are understood that name a wall time which there is twice.
+    pub(crate) repeated_hour: RepeatedHour,
     /// How long search lags behind.
     pub(crate) lag_ms: i64,
     /// Who is at work.

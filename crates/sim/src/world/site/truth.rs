@@ -7,13 +7,15 @@ use serde::Serialize;
 
 use super::issue::{IssueKind, Status};
 use super::person::PEOPLE;
-use super::{Access, BoardKind, Issue, Sprint, SprintState, State};
+use super::{Access, BoardKind, Issue, RepeatedHour, Sprint, SprintState, State};
 
 /// What a site really holds, by numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SiteTruth {
     /// The zone in the profile of whose credential asks.
     pub time_zone: String,
+    /// Which moment a query's wall time is that clocks show twice.
+    pub repeated_hour: RepeatedHour,
     /// The projects, by key.
     pub projects: BTreeMap<String, ProjectTruth>,
     /// The boards.
@@ -133,6 +135,7 @@ pub(super) fn tell(state: &State) -> SiteTruth {
     let mut sprint = |it: &Sprint| (it.id, sprint(it, in_sprints.remove(&it.id).unwrap_or_default()));
     SiteTruth {
         time_zone: state.zone.clone(),
+        repeated_hour: state.repeated_hour,
         projects: projects.collect(),
         boards: boards.collect(),
         sprints: state.sprints.values().map(&mut sprint).collect(),

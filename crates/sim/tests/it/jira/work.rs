@@ -29,6 +29,7 @@ async fn a_script_can_change_the_site_and_read_the_truth() {
         r#"{"project_access":{"project":"OPS","access":"denied"}}"#.to_owned(),
         r#"{"board_access":{"board":1,"access":"denied"}}"#.to_owned(),
         r#"{"time_zone":"Europe/Berlin"}"#.to_owned(),
+        r#"{"repeated_hour":"later"}"#.to_owned(),
     ] {
         let before = truth().await;
         let answer = send(&sim, "POST", "/__sim/jira", &[], &control).await;
