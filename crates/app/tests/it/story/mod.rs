@@ -11,6 +11,7 @@ mod limits;
 mod nodes;
 mod refusals;
 mod schedule;
+mod servers;
 mod shutdown;
 mod states;
 mod tenants;
