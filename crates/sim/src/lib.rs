@@ -187,6 +187,11 @@ impl Sim {
         self.service.world.site().clock.set(at_ms);
     }
 
+    /// Lets the providers' clock run, so many milliseconds ahead of the wall clock.
+    pub fn run_ahead(&self, ahead_ms: i64) {
+        self.service.world.site().clock.run_ahead(ahead_ms);
+    }
+
     /// Serves other faults from now on. What state repositories are in stays; [`World::set_state`] changes that.
     pub fn set_faults(&self, faults: Faults) {
         self.service.set_faults(faults);

@@ -8,6 +8,7 @@ mod faults;
 mod git;
 mod jira;
 mod limits;
+mod month;
 mod nodes;
 mod refusals;
 mod schedule;

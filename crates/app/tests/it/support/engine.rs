@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use ::engine::{Clock, HttpLimits, Options, Schedule, SealingKey, Secret, SyncService};
+use ::engine::{Clock, HttpLimits, Options, RecordQuery, Schedule, SealingKey, Secret, SyncService};
 use domain::policy::Thresholds;
 use jiff::SignedDuration;
+use serde_json::{Map, Value};
 
 use super::{Database, KEY};
 
@@ -46,6 +47,27 @@ fn options(database: &Database, workers: usize) -> Options {
         clock: Clock::default(),
         #[cfg(debug_assertions)]
         kill_at: None,
+    }
+}
+
+/// Reads every record of a table that the handle's tenant sees, also those that the provider no longer lists.
+pub(crate) async fn every_record(service: &SyncService, table: &str) -> Vec<Map<String, Value>> {
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let query = RecordQuery {
+            table: table.to_owned(),
+            after,
+            with_deleted: true,
+            limit: 1000,
+            ..Default::default()
+        };
+        let page = service.records(query).await.unwrap();
+        found.extend(page.rows);
+        after = page.next;
+        if after.is_none() {
+            return found;
+        }
     }
 }
 
