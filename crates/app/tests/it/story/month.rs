@@ -117,7 +117,7 @@ const fn days(count: i64) -> SignedDuration {
 
 async fn two_days_end_at_the_truth(database: Database) {
     let seed = seed(&database);
-    let pace = Pace { between: (60, 180), storms: 1, watch: 50 };
+    let pace = Pace { between: (60, 180), storms: 1, watch: 40 };
     Month::begin(database, seed, (season(seed).short, 2), pace).await.lived().await;
 }
 
@@ -223,7 +223,7 @@ impl Month {
                 self.watch(change, house).await;
             } else if now >= week {
                 week += days(7);
-                self.quiet().await;
+                self.quiet(OVER_A_DAY).await;
                 self.check("after a week", Cards::OfActiveSprints).await;
             } else {
                 self.everyday().await;
@@ -320,8 +320,8 @@ impl Month {
         working.stop().await;
     }
 
-    /// Ends faults and lags, brings back what was out of sight, and reads all of it.
-    async fn quiet(&mut self) {
+    /// Ends faults and lags, brings back what was out of sight, and reads all of it when `later` has come.
+    async fn quiet(&mut self, later: SignedDuration) {
         for house in &mut self.houses {
             house.sim.set_faults(Faults::default());
             house.set_lag(0);
@@ -329,7 +329,7 @@ impl Month {
             house.note();
         }
         undisturbed(&mut self.engines, &self.houses).await;
-        move_on(&mut self.engines, &self.houses, OVER_A_DAY);
+        move_on(&mut self.engines, &self.houses, later);
         for _ in 0..3 {
             undisturbed(&mut self.engines, &self.houses).await;
             move_on(&mut self.engines, &self.houses, OVER_AN_HOUR);
@@ -343,7 +343,7 @@ impl Month {
     async fn watch(&mut self, change: Timestamp, at: usize) {
         let around = SignedDuration::from_mins(self.pace.watch);
         if !self.is_calm {
-            self.quiet().await;
+            self.quiet(OVER_A_DAY).await;
         }
         self.houses.iter().for_each(|it| it.sim.set_faults(Faults::default()));
         self.houses[at].set_lag(LAG_MS);
@@ -398,10 +398,7 @@ impl Month {
     }
 
     async fn finish(mut self) {
-        self.quiet().await;
-        move_on(&mut self.engines, &self.houses, OVER_A_WEEK);
-        undisturbed(&mut self.engines, &self.houses).await;
-        self.quiet().await;
+        self.quiet(OVER_A_WEEK).await;
         self.check("in the end", Cards::OfEverySprint).await;
         self.assert_nothing_left().await;
         for house in &self.houses {
