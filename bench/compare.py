@@ -5,10 +5,7 @@ It starts one simulator per series and stops it in any case. It needs nothing bu
 """
 
 import argparse
-import ctypes
-import json
 import os
-import re
 import shutil
 import signal
 import sqlite3
@@ -16,146 +13,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
+import faces
+from stage import MIB, ROOT, TARGET, TOKEN, Failed, Sim, add_source, measure, spread, verdict
+
 RESULTS = ROOT / "bench" / "results.md"
-TOKEN_ENV, TOKEN = "BENCH_TOKEN", "bench"
-MIB = 1024  # The kernel counts memory in KiB.
-START_S = 120  # A world of a million commits has to be made before the simulator answers.
-POLL_S = 0.02  # How often a client's memory is looked at.
-
-
-class Failed(Exception):
-    """Something that makes the figures worthless."""
-
-
-class Sim:
-    """One simulator: in a process of its own, so that its memory and CPU are never the client's."""
-
-    def __init__(self, syncline, repos, commits, latency_ms):
-        command = [syncline, "sim", "--seed", "1", "--repos", repos, "--commits", commits]
-        command += ["--limits", "primary=0,concurrent=100", "--latency-ms", latency_ms, "--listen", "127.0.0.1:0", "--json"]
-        self.process = subprocess.Popen(
-            [str(it) for it in command], stdout=subprocess.PIPE, text=True, env=environment(), preexec_fn=end_with_us
-        )
-        try:
-            self.base = self._base()
-        except BaseException:
-            self.stop()
-            raise
-
-    def _base(self):
-        found = []
-
-        def read():
-            for line in self.process.stdout:
-                match = re.search(r"http://[^\s\"]+/github", line)
-                if match and not found:
-                    found.append(match.group(0))
-
-        reader = threading.Thread(target=read, daemon=True)
-        reader.start()
-        deadline = time.monotonic() + START_S
-        while not found and time.monotonic() < deadline and self.process.poll() is None:
-            time.sleep(POLL_S)
-        if not found:
-            raise Failed("the simulator printed no GitHub address")
-        return found[0]
-
-    def cpu_s(self):
-        """Returns the CPU time that it has used so far."""
-        stat = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
-
-    def violations(self):
-        """Returns the rules that its report says were broken."""
-        with urllib.request.urlopen(self.base.removesuffix("/github") + "/__sim/report", timeout=10) as answer:
-            return json.load(answer).get("violations") or []
-
-    def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-
-def end_with_us():
-    """Has the kernel end this child when we are killed so hard that nothing of ours can."""
-    death_signal = 1  # PR_SET_PDEATHSIG
-    ctypes.CDLL(None).prctl(death_signal, signal.SIGTERM)
-
-
-def environment():
-    """Returns an environment that configures nothing by accident."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SYNCLINE_", "RUST_"))}
-    return {**kept, TOKEN_ENV: TOKEN, "NO_COLOR": "1"}
-
-
-def own_peak_kib():
-    return peak_kib(os.getpid())
-
-
-def peak_kib(pid):
-    """Returns the most memory that a process has had so far (VmHWM); 0 when it is gone."""
-    try:
-        text = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    match = re.search(r"VmHWM:\s+(\d+)", text)
-    return int(match.group(1)) if match else 0
-
-
-def measure(command, folder, limit_s):
-    """Runs a client to its end and returns its JSON, wall and CPU seconds, and peak memory in KiB."""
-    floor = own_peak_kib()
-    with open(folder / "out", "w+") as out, open(folder / "err", "w+") as err:
-        begun = time.monotonic()
-        child = subprocess.Popen(
-            [str(it) for it in command], cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment()
-        )
-        peak, ended = [0], threading.Event()
-
-        def watch():
-            while not ended.wait(POLL_S):
-                peak[0] = max(peak[0], peak_kib(child.pid))
-                if time.monotonic() - begun > limit_s:
-                    os.kill(child.pid, signal.SIGKILL)
-                    return
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
-            _, status, usage = os.wait4(child.pid, 0)
-        except BaseException:
-            child.kill()
-            raise
-        finally:
-            ended.set()
-        wall = time.monotonic() - begun
-        child.returncode = os.waitstatus_to_exitcode(status)
-        watcher.join()
-        out.seek(0)
-        err.seek(0)
-        text, complaint = out.read(), err.read()
-    if child.returncode != 0:
-        raise Failed(f"{Path(command[0]).name} ended with {child.returncode} after {wall:.0f} s: {(complaint or text)[-800:]}")
-    # Before it becomes the client, a child counts as large as we are; above that the kernel's own figure is exact.
-    memory = usage.ru_maxrss if usage.ru_maxrss > floor else peak[0]
-    cpu = usage.ru_utime + usage.ru_stime
-    return {"said": json.loads(text), "wall": wall, "cpu": cpu, "memory": memory}
 
 
 def run_ideal(tools, sim, folder, limit_s):
@@ -165,11 +28,7 @@ def run_ideal(tools, sim, folder, limit_s):
 
 def run_syncline(tools, sim, folder, limit_s):
     """Adds the source, which is set-up, and measures the sync alone."""
-    add = [tools["syncline"], "source", "add", "github", "--name", "bench", "--base-url", sim.base]
-    add += ["--token-env", TOKEN_ENV]
-    added = subprocess.run(add, cwd=folder, env=environment(), capture_output=True, text=True, timeout=60)
-    if added.returncode != 0:
-        raise Failed(f"source add ended with {added.returncode}: {added.stderr or added.stdout}")
+    add_source(tools, sim, folder)
     figures = measure([tools["syncline"], "sync", "start", "--source", "bench", "--wait", "--json"], folder, limit_s)
     if figures["said"].get("errors"):
         raise Failed(f"the sync had errors: {figures['said']['errors']}")
@@ -264,15 +123,6 @@ def speed(tools, work, options, latency_ms):
     return speed_table(figures, latency_ms, options)
 
 
-def verdict(good, options):
-    """Says whether a goal is met; a smoke test is too small to tell."""
-    return "not judged" if options.quick else "met" if good else "missed"
-
-
-def spread(values, form):
-    return f"{statistics.median(values):{form}} ({min(values):{form}}–{max(values):{form}})"
-
-
 def speed_table(figures, latency_ms, options):
     repos, commits = options.world
     medians = {name: {key: statistics.median(run[key] for run in runs) for key in ("wall", "cpu")} for name, runs in figures.items()}
@@ -320,9 +170,16 @@ def memory(tools, work, options):
     return lines
 
 
+def series(name, tools, work, options):
+    """Runs one series and returns its part of the results."""
+    if name in faces.SERIES:
+        return faces.SERIES[name](tools, work, options)
+    return memory(tools, work, options) if name == "memory" else speed(tools, work, options, int(name))
+
+
 def tools():
-    """Returns the two programs, built if they are missing."""
-    found = {name: TARGET / "release" / name for name in ("syncline", "ideal")}
+    """Returns the programs, built if they are missing."""
+    found = {name: TARGET / "release" / name for name in ("syncline", "ideal", "asker")}
     if not all(path.exists() for path in found.values()):
         build = ["cargo", "build", "--release", "--locked", "-p", "app", "-p", "bench"]
         subprocess.run(build, cwd=ROOT, check=True, timeout=1800)
@@ -330,12 +187,18 @@ def tools():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description="Compares syncline with the ideal client.")
+    parser = argparse.ArgumentParser(description="Measures syncline, and compares it with the ideal client.")
     parser.add_argument("--quick", action="store_true", help="a small world and one run each: a smoke test, no figures")
-    parser.add_argument("--series", default="0,50,memory", help="which series: 0, 50 (ms of latency), memory")
-    parser.add_argument("--runs", type=int, help="runs of each client in a series (default: 7)")
+    known = ["0", "50", "memory", *faces.SERIES]
+    series_help = "which series: 0, 50 (ms of latency), memory, " + ", ".join(faces.SERIES)
+    parser.add_argument("--series", default=",".join(known), help=series_help)
+    parser.add_argument("--runs", type=int, help="runs of each client in a series (default: 7; reads: 5, idle: 3)")
     parser.add_argument("--write", action="store_true", help="write the tables to bench/results.md")
     options = parser.parse_args()
+    options.series = options.series.split(",")
+    if unknown := [it for it in options.series if it not in known]:
+        parser.error(f"--series: {unknown[0]} is unknown; known are {', '.join(known)}")
+    options.given_runs = options.runs
     options.world = (3, 500) if options.quick else (20, 5000)
     options.runs = options.runs or (1 if options.quick else 7)
     options.limit_s = 120  # About ten times what 100,000 commits take on two cores.
@@ -351,8 +214,8 @@ def main():
     tables = []
     # Beside the build and not in /tmp, which may be memory: what is durable has to reach a disk.
     with tempfile.TemporaryDirectory(prefix="bench-", dir=TARGET) as work:
-        for series in options.series.split(","):
-            lines = memory(programs, work, options) if series == "memory" else speed(programs, work, options, int(series))
+        for name in options.series:
+            lines = series(name, programs, work, options)
             print("\n".join(["", *lines, ""]), flush=True)
             tables += ["", *lines]
     if options.write:

@@ -12,11 +12,12 @@ mod progress;
 mod telemetry;
 mod words;
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{App, Cli};
+use cli::{App, Cli, Command};
 use config::{Config, Layers};
 use exit::Exit;
 use output::Output;
@@ -39,9 +40,19 @@ fn main() -> ExitCode {
     }
 }
 
+/// Threads beyond one for each core where others are answered too: a page that was read is taken apart at one go, in
+/// milliseconds, and while that happens on every core a question would wait for its turn again and again. The system
+/// gives a thread that slept its turn at once. Each costs some MiB.
+const ANSWERING_THREADS: usize = 2;
+
 fn run(cli: Cli, config: Config, out: &Output) -> anyhow::Result<Exit> {
     // Sends what is left when everything else has ended, outside the runtime.
     let _traces = telemetry::start(&config, out);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if matches!(cli.command, Command::Serve(_)) {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        builder.worker_threads(cores + ANSWERING_THREADS);
+    }
+    let runtime = builder.enable_all().build()?;
     runtime.block_on(cli::run(cli.command, App { config, tenant: cli.global.tenant, out: out.clone() }))
 }

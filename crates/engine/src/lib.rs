@@ -25,7 +25,7 @@ pub use service::list::{JobQuery, SyncQuery};
 pub use service::record::{RecordPage, RecordQuery};
 pub use service::schedule::{Schedule, ScheduleRow};
 pub use service::source::{AddSource, SourceChanges, provider_specs};
-pub use service::status::{GroupStatus, LastError, Progress};
+pub use service::status::{GroupStatus, LastError, Progress, StatusPage};
 pub use service::{Checked, Finding, Options, Requested, SealingKey, SyncService};
 pub use store::{
     EventRow, JobCounts, JobError, JobRow, KeyError, KillAt, NewToken, PartitionPage, PartitionRow,

@@ -2,7 +2,7 @@
 //!
 //! It knows no database and decides nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -135,6 +135,14 @@ impl Pool {
     /// Returns the gates of all sources that were asked here.
     pub(crate) fn known_gates(&self) -> Vec<(SourceId, Arc<Gate>)> {
         self.gates().iter().map(|(source, gate)| (*source, gate.clone())).collect()
+    }
+
+    /// Returns the gates of the sources whose jobs run here, and of those with a refusal that nobody else knows yet.
+    pub(crate) fn gates_in_use(&self) -> Vec<(SourceId, Arc<Gate>)> {
+        let running: HashSet<SourceId> = self.held().values().map(|it| it.source).collect();
+        let mut gates = self.known_gates();
+        gates.retain(|(source, gate)| running.contains(source) || gate.budgets.is_untold());
+        gates
     }
 
     /// Makes the gate of a source, with what the database knows of its budgets.

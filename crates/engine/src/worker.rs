@@ -136,7 +136,9 @@ impl SyncService {
                 max: u32::try_from(free).unwrap_or(u32::MAX),
                 lease: self.options.lease,
             };
-            for lease in self.store.claim(claim, now).await? {
+            let claimed = self.store.claim(claim, now).await?;
+            let is_full = claimed.len() >= free;
+            for lease in claimed {
                 let reins = self.pool.hold(&lease);
                 let service = self.clone();
                 let running = lease.clone();
@@ -149,6 +151,10 @@ impl SyncService {
                 );
                 let task = tasks.spawn(async move { service.run_job(running, reins).await }.instrument(span));
                 leases.insert(task.id(), lease);
+            }
+            if is_full {
+                // A job's end wakes this loop. What is due later need not be looked for among all that waits.
+                return Ok(POLL);
             }
         }
         let due = self.store.next_due(sources).await?;
@@ -327,7 +333,7 @@ impl SyncService {
             if self.pool.generations().is_empty() {
                 continue;
             }
-            for (source, gate) in self.pool.known_gates() {
+            for (source, gate) in self.pool.gates_in_use() {
                 if let Err(error) = self.share(source, &gate).await {
                     tracing::warn!(%error, "cannot share what a provider refused");
                 }

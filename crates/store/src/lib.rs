@@ -60,6 +60,7 @@ struct Inner {
     db: Db,
     layouts: Arc<Layouts>,
     enqueued: watch::Sender<()>,
+    sizes: Arc<queue::Sizes>,
     listen: Option<PgConnectOptions>,
 }
 
@@ -90,7 +91,8 @@ impl Store {
     /// Opens the database at the options' address; migrates it, and makes and widens the tables of the specs.
     pub async fn open(options: Options, specs: &[&'static Spec]) -> Result<Self, OpenError> {
         let (db, layouts, listen) = open::open(&options, specs).await?;
-        let inner = Inner { db, layouts: Arc::new(layouts), enqueued: watch::Sender::new(()), listen };
+        let (enqueued, sizes) = (watch::Sender::new(()), Arc::default());
+        let inner = Inner { db, layouts: Arc::new(layouts), enqueued, sizes, listen };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -200,7 +202,7 @@ impl Store {
 
     /// Takes jobs that are due.
     pub async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Lease>, StoreError> {
-        write!(self, (claim, now), queue::claim)
+        write!(self, (claim, now, Arc::clone(&self.inner.sizes)), queue::claim)
     }
 
     /// Holds jobs, each with its generation, until a later time.

@@ -3,12 +3,13 @@
 //! Never changes a table that a later version made, and never prints the password of an address.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use domain::connector::Spec;
 use domain::table::Table;
 use rusqlite::ErrorCode;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgPool};
+use sqlx::{ConnectOptions, Connection as _, PgPool};
 
 use crate::db::lite::{File, Readers, at_once};
 use crate::db::writer::{KillAt, KillSwitch, Writer};
@@ -42,6 +43,10 @@ const IDLE_IN_TRANSACTION_MS: &str = "10000";
 
 /// Connections of one process to a server: its workers' commits, and a few readers.
 const CONNECTIONS_MAX: u32 = 16;
+
+/// How long after its last use a connection is taken to be alive. A server that goes away in between fails the statement
+/// instead, as it would while one runs; asking each time would cost every read another way to the server and back.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 /// Where the database is, and how it is used.
 #[derive(Clone, Debug)]
@@ -169,7 +174,18 @@ async fn open_postgres(options: &Options, tables: &[&Table]) -> Result<(Db, PgCo
     // The first connection is made by hand: a pool would try for long and then say only that it took too long.
     let first = connect.connect().await.map_err(|error| postgres_error(&connect, error))?;
     drop(first);
-    let pool = PgPoolOptions::new().max_connections(CONNECTIONS_MAX).connect_lazy_with(connect.clone());
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS_MAX)
+        .test_before_acquire(false)
+        .before_acquire(|conn, used| {
+            Box::pin(async move {
+                if used.idle_for >= TRUSTED_FOR {
+                    conn.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_lazy_with(connect.clone());
     prepare_postgres(&pool, tables).await?;
     Ok((Db::Pg { pool, kill: KillSwitch::new(options.kill_at) }, connect))
 }

@@ -2,6 +2,8 @@
 //!
 //! It must never start a sync but through the engine's one door, and never wait without a limit.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use axum::Json;
@@ -29,6 +31,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Results that one answer shows; `/api/v1/jobs` pages through all.
 const RESULTS_MAX: u32 = 500;
+
+/// How the provider of a source is named that is no longer there.
+const REMOVED: &str = "the provider";
 
 /// Whether to wait.
 #[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
@@ -105,9 +110,28 @@ struct Refused {
 pub(super) async fn provider(service: &SyncService, source: SourceId) -> Result<String, Problem> {
     match service.source_by_id(source).await {
         Ok(row) => Ok(row.provider),
-        Err(engine::Error::Unknown { .. }) => Ok("the provider".to_owned()),
+        Err(engine::Error::Unknown { .. }) => Ok(REMOVED.to_owned()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Returns the name and provider of each source in a list, each asked for once. Of one that was removed since there is
+/// neither any more.
+pub(super) async fn providers(
+    service: &SyncService,
+    sources: impl Iterator<Item = SourceId>,
+) -> Result<HashMap<SourceId, (String, String)>, Problem> {
+    let mut known = HashMap::new();
+    for source in sources {
+        if let Entry::Vacant(place) = known.entry(source) {
+            place.insert(match service.source_by_id(source).await {
+                Ok(row) => (row.name, row.provider),
+                Err(engine::Error::Unknown { .. }) => (String::new(), REMOVED.to_owned()),
+                Err(error) => return Err(error.into()),
+            });
+        }
+    }
+    Ok(known)
 }
 
 /// Asks for a sync of each of the sources: of the named group, or of all that each has.

@@ -38,5 +38,10 @@ pub(super) fn of_pair(first: &str, second: &str) -> String {
 /// Reads what [`of_pair`] wrote.
 pub(super) fn pair(word: &str) -> Result<(String, String), Problem> {
     let pair = word.split_once(':').map(|(first, second)| (first.to_owned(), second.to_owned()));
-    pair.ok_or_else(|| Problem::invalid("after", "after: give `next` of the page before"))
+    pair.ok_or_else(unknown_word)
+}
+
+/// A word that no page gave.
+pub(super) fn unknown_word() -> Problem {
+    Problem::invalid("after", "after: give `next` of the page before")
 }

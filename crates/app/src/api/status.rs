@@ -7,11 +7,12 @@ use domain::id::SourceId;
 use domain::policy::status::State;
 use engine::GroupStatus;
 use jiff::Timestamp;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::access::{Caller, Viewer};
-use super::extract::Path;
+use super::extract::{Path, Query};
+use super::page;
 use super::problem::Problem;
 use crate::words::{self, About};
 
@@ -88,17 +89,49 @@ struct GroupStanding {
     standing: Standing,
 }
 
-/// Where all sources of the tenant stand.
+/// Where the sources of the tenant stand, by name.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Standings {
     sources: Vec<SourceStanding>,
+    /// What to ask for with `after`; null at the end.
+    next: Option<String>,
 }
 
-/// Shows where every source stands.
-#[utoipa::path(get, path = "/api/v1/status", tag = "status", responses((status = 200, body = Standings)))]
-pub(super) async fn list(caller: Caller<Viewer>) -> Result<Json<Standings>, Problem> {
-    Ok(Json(Standings { sources: by_source(caller.service.status(None).await?) }))
+/// Which sources.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StandingQuery {
+    /// How many at most.
+    #[serde(default = "page::limit")]
+    #[param(minimum = 1, maximum = 500, default = 100)]
+    limit: u32,
+    /// `next` of the page before.
+    after: Option<String>,
+}
+
+/// Shows where the sources stand, by name.
+#[utoipa::path(
+    get, path = "/api/v1/status", tag = "status", params(StandingQuery),
+    responses((status = 200, body = Standings))
+)]
+pub(super) async fn list(
+    caller: Caller<Viewer>,
+    Query(query): Query<StandingQuery>,
+) -> Result<Json<Standings>, Problem> {
+    let limit = page::checked(query.limit)?;
+    let after = query.after.as_deref().map(place).transpose()?;
+    let page = caller.service.status_after(after, limit).await?;
+    let next = page.last.map(|(name, source)| page::of_pair(&source.to_string(), &name));
+    Ok(Json(Standings { sources: by_source(page.groups), next }))
+}
+
+/// Reads the word that goes on behind a source.
+fn place(word: &str) -> Result<(String, SourceId), Problem> {
+    let (source, name) = page::pair(word)?;
+    let source = source.parse().map_err(|_| page::unknown_word())?;
+    Ok((name, SourceId(source)))
 }
 
 /// Shows where a source stands.

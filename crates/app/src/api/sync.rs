@@ -158,11 +158,12 @@ pub(super) async fn list(
     let before = query.before.map(SyncId);
     let rows = caller.service.syncs_before(SyncQuery { source, before, limit }).await?;
     let next = page::next(&rows, limit, |it| it.id.to_string()).and_then(|it| it.parse().ok());
-    let mut syncs = Vec::new();
-    for row in rows {
-        let provider = ask::provider(&caller.service, row.source).await?;
-        syncs.push(Sync::of(row, &provider));
-    }
+    let providers = ask::providers(&caller.service, rows.iter().map(|it| it.source)).await?;
+    let syncs = rows.into_iter().map(|row| {
+        let provider = providers.get(&row.source).map_or("", |it| &it.1);
+        Sync::of(row, provider)
+    });
+    let syncs = syncs.collect();
     Ok(Json(Syncs { syncs, next }))
 }
 
@@ -298,12 +299,12 @@ pub(super) async fn jobs(
     let asked = JobQuery { sync, worker: query.worker, after: query.after.map(JobId), limit };
     let rows = caller.service.jobs_after(asked).await?;
     let next = page::next(&rows, limit, |it| it.id.to_string()).and_then(|it| it.parse().ok());
-    let mut jobs = Vec::new();
-    for row in rows {
-        let source = caller.service.source_by_id(row.source).await.ok();
-        let (name, provider) = source.map_or_else(Default::default, |it| (it.name, it.provider));
-        jobs.push(job(About { source: &name, provider: &provider }, row));
-    }
+    let known = ask::providers(&caller.service, rows.iter().map(|it| it.source)).await?;
+    let jobs = rows.into_iter().map(|row| {
+        let (source, provider) = known.get(&row.source).map_or(("", ""), |it| (&it.0, &it.1));
+        job(About { source, provider }, row)
+    });
+    let jobs = jobs.collect();
     Ok(Json(JobList { jobs, next }))
 }
 

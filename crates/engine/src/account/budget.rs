@@ -57,6 +57,11 @@ impl Budgets {
         Self { refused, thresholds, ..Self::default() }
     }
 
+    /// Says whether there was a refusal that was not taken note of since.
+    pub(crate) fn is_untold(&self) -> bool {
+        self.untold.load(Ordering::Relaxed)
+    }
+
     /// Says whether there was a refusal since the last time this was asked.
     pub(crate) fn take_untold(&self) -> bool {
         self.untold.swap(false, Ordering::Relaxed)

@@ -113,13 +113,7 @@ impl SyncService {
         now: Timestamp,
     ) -> ScheduleRow {
         let own = stored.map_or(Own::Default, |it| it.own);
-        let every = own.in_force(self.options.schedule.interval(group));
-        // Without a row it is about to be made, and due at once.
-        let runs = self.options.schedule.enabled && stored.map_or(source.enabled, |it| it.enabled);
-        let next_at = every.filter(|_| runs).map(|every| match stored {
-            Some(it) => due_at(it, every, now).max(now),
-            None => now,
-        });
+        let (every, next_at) = self.next_tick(group, stored, source.enabled, now);
         ScheduleRow {
             source: source.id,
             source_name: source.name.clone(),
@@ -131,6 +125,25 @@ impl SyncService {
             skipped: stored.map_or(0, |it| it.skipped),
             last_skipped_at: stored.and_then(|it| it.last_skipped_at),
         }
+    }
+
+    /// Returns the interval in force, and when the next tick is due, of a group whose source is switched on or not.
+    pub(super) fn next_tick(
+        &self,
+        group: &Group,
+        stored: Option<&StoredSchedule>,
+        enabled: bool,
+        now: Timestamp,
+    ) -> (Option<SignedDuration>, Option<Timestamp>) {
+        let own = stored.map_or(Own::Default, |it| it.own);
+        let every = own.in_force(self.options.schedule.interval(group));
+        // Without a row it is about to be made, and due at once.
+        let runs = self.options.schedule.enabled && stored.map_or(enabled, |it| it.enabled);
+        let next_at = every.filter(|_| runs).map(|every| match stored {
+            Some(it) => due_at(it, every, now).max(now),
+            None => now,
+        });
+        (every, next_at)
     }
 
     /// Sets what a source says of a group's schedule.

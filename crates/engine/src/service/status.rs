@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use domain::connector::Group;
+use domain::connector::{Group, Spec};
 use domain::id::{SourceId, SyncId, TenantId};
 use domain::job::SyncState;
 use domain::policy::status::{State, state};
@@ -13,7 +13,6 @@ use domain::trigger::Trigger;
 use jiff::{SignedDuration, Timestamp};
 use store::{StatusQuery, StoredStatus};
 
-use super::schedule::ScheduleRow;
 use super::source::{connector, provider_specs};
 use super::{SyncService, facts};
 use crate::error::Error;
@@ -57,7 +56,7 @@ pub struct GroupStatus {
     pub last_state: Option<SyncState>,
     /// What went wrong in it, or before and is not mended since.
     pub last_sync_error: Option<LastError>,
-    /// When the next tick is due; see [`ScheduleRow::next_at`].
+    /// When the next tick is due; see [`ScheduleRow::next_at`](super::schedule::ScheduleRow::next_at).
     pub next_sync_at: Option<Timestamp>,
     /// The interval in force; `None` is off.
     pub every: Option<SignedDuration>,
@@ -95,33 +94,75 @@ pub struct LastError {
     pub at: Timestamp,
 }
 
+/// A page of sources, with how their groups stand.
+#[derive(Clone, Debug)]
+pub struct StatusPage {
+    /// The groups, in the order of their sources' names.
+    pub groups: Vec<GroupStatus>,
+    /// The last source, where there may be more behind it.
+    pub last: Option<(String, SourceId)>,
+}
+
 impl SyncService {
     /// Returns how a source stands, or all of them, by name; one for each group of its connector.
     pub async fn status(&self, source: Option<SourceId>) -> Result<Vec<GroupStatus>, Error> {
-        let only = match source {
-            Some(id) => Some(connector(&self.source_by_id(id).await?.provider)?.spec().provider),
-            None => None,
+        let mut all = match source {
+            Some(id) => {
+                let spec = connector(&self.source_by_id(id).await?.provider)?.spec();
+                self.stand(Some(vec![id]), |it| it == spec.provider).await?
+            }
+            None => self.stand(None, |_| true).await?,
         };
+        all.sort_by(|a, b| (&a.name, a.source, &a.group).cmp(&(&b.name, b.source, &b.group)));
+        Ok(all)
+    }
+
+    /// Returns how the sources behind one stand, by name, at most `limit` of them.
+    pub async fn status_after(
+        &self,
+        after: Option<(String, SourceId)>,
+        limit: u32,
+    ) -> Result<StatusPage, Error> {
+        let page = self.store.sources_after(self.scope, after, limit).await?;
+        let ids: Vec<SourceId> = page.iter().map(|it| it.1).collect();
+        let mut groups = self.stand(Some(ids), |_| true).await?;
+        // The database may order names in another way than we would.
+        let places: HashMap<SourceId, usize> = page.iter().enumerate().map(|(at, it)| (it.1, at)).collect();
+        groups.sort_by(|a, b| (places.get(&a.source), &a.group).cmp(&(places.get(&b.source), &b.group)));
+        let last = page.into_iter().nth(limit.saturating_sub(1) as usize);
+        Ok(StatusPage { groups, last })
+    }
+
+    /// Reads how sources stand, of the providers that `of` lets through, in no order.
+    async fn stand(
+        &self,
+        among: Option<Vec<SourceId>>,
+        of: impl Fn(&str) -> bool,
+    ) -> Result<Vec<GroupStatus>, Error> {
         let now = self.clock.now();
-        let schedules = self.schedules(source).await?;
-        let schedules: HashMap<(SourceId, &str), &ScheduleRow> =
-            schedules.iter().map(|it| ((it.source, it.group.as_str()), it)).collect();
+        let groups: Vec<(&'static Spec, &'static Group)> = provider_specs()
+            .filter(|spec| of(spec.provider))
+            .flat_map(|spec| spec.groups.iter().map(move |group| (spec, group)))
+            .collect();
+        let query = |(spec, group): &(&'static Spec, &'static Group)| StatusQuery {
+            scope: self.scope,
+            among: among.clone(),
+            provider: spec.provider,
+            group,
+        };
+        let found = self.store.status(groups.iter().map(query).collect()).await?;
         let mut all = Vec::new();
-        for spec in provider_specs().filter(|spec| only.is_none_or(|it| it == spec.provider)) {
-            for group in spec.groups {
-                let query = StatusQuery { scope: self.scope, source, provider: spec.provider, group };
-                for mut stored in self.store.status(query).await? {
-                    // A clock that was set back must not make a cooldown longer than it is.
-                    stored.facts.last_manual_at = stored.facts.last_manual_at.map(|at| at.min(now));
-                    stored.facts.last_success_at = stored.facts.last_success_at.map(|at| at.min(now));
-                    let facts = facts::facts(&stored.facts, spec, self.options.thresholds(group), now);
-                    let decision = policy::evaluate(&facts, Trigger::Manual, now);
-                    let schedule = schedules.get(&(stored.source, group.name)).copied();
-                    all.push(group_status(stored, (spec.provider, group), decision, schedule, now));
-                }
+        for ((spec, group), found) in groups.into_iter().zip(found) {
+            for mut stored in found {
+                // A clock that was set back must not make a cooldown longer than it is.
+                stored.facts.last_manual_at = stored.facts.last_manual_at.map(|at| at.min(now));
+                stored.facts.last_success_at = stored.facts.last_success_at.map(|at| at.min(now));
+                let facts = facts::facts(&stored.facts, spec, self.options.thresholds(group), now);
+                let decision = policy::evaluate(&facts, Trigger::Manual, now);
+                let tick = self.next_tick(group, stored.schedule.as_ref(), stored.facts.enabled, now);
+                all.push(group_status(stored, (spec.provider, group), decision, tick, now));
             }
         }
-        all.sort_by(|a, b| (&a.name, a.source, &a.group).cmp(&(&b.name, b.source, &b.group)));
         Ok(all)
     }
 }
@@ -142,7 +183,7 @@ fn group_status(
     stored: StoredStatus,
     (provider, group): (&str, &Group),
     decision: Decision,
-    schedule: Option<&ScheduleRow>,
+    (every, next_sync_at): (Option<SignedDuration>, Option<Timestamp>),
     now: Timestamp,
 ) -> GroupStatus {
     let waits = stored.blocked_until.filter(|at| *at > now);
@@ -170,9 +211,9 @@ fn group_status(
         last_ended_at: stored.standing.as_ref().map(|it| it.ended_at),
         last_state,
         last_sync_error,
-        next_sync_at: schedule.and_then(|it| it.next_at),
-        every: schedule.and_then(|it| it.every),
-        skipped_ticks: schedule.map_or(0, |it| it.skipped),
+        next_sync_at,
+        every,
+        skipped_ticks: stored.schedule.map_or(0, |it| it.skipped),
         failed_partitions: stored.failed_partitions,
         invalid_partitions: stored.invalid_partitions,
     }

@@ -9,6 +9,9 @@ pub(crate) mod schedule;
 pub(crate) mod settle;
 pub(crate) mod wakeup;
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use domain::event::Event;
 use domain::id::{JobId, SourceId, SyncId};
 use domain::job::{JobState, Lane};
@@ -75,6 +78,39 @@ pub struct Signals {
     pub cancelled: Vec<JobId>,
 }
 
+/// Partitions of a sync up to which they are counted for each job that starts: that takes some microseconds.
+const COUNTED_MAX: i64 = 100;
+
+/// How long a larger count is told again, in milliseconds: counting ten thousand takes ten, and each of them has jobs.
+const COUNTED_MS: i64 = 1000;
+
+/// Syncs whose counts are kept at once; more than run at once in most places.
+const SIZES_MAX: usize = 256;
+
+/// How many partitions large syncs have, as last counted.
+#[derive(Debug, Default)]
+pub(crate) struct Sizes(Mutex<HashMap<SyncId, (i64, Timestamp)>>);
+
+impl Sizes {
+    fn known(&self, sync: SyncId, now: Timestamp) -> Option<i64> {
+        let sizes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (partitions, at) = *sizes.get(&sync)?;
+        let age_ms = now.as_millisecond() - at.as_millisecond();
+        (0..COUNTED_MS).contains(&age_ms).then_some(partitions)
+    }
+
+    fn keep(&self, sync: SyncId, partitions: i64, now: Timestamp) {
+        if partitions <= COUNTED_MAX {
+            return;
+        }
+        let mut sizes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if sizes.len() >= SIZES_MAX {
+            sizes.clear();
+        }
+        sizes.insert(sync, (partitions, now));
+    }
+}
+
 fn among(conn: &Conn, sources: Option<&[SourceId]>, argument: &str) -> Result<(String, String), StoreError> {
     let Some(sources) = sources else { return Ok((String::new(), "[]".to_owned())) };
     let ids: Vec<[i64; 1]> = sources.iter().map(|it| [it.0]).collect();
@@ -86,7 +122,7 @@ fn among(conn: &Conn, sources: Option<&[SourceId]>, argument: &str) -> Result<(S
 /// Takes jobs that are due, the most urgent first. One whose row is damaged is set aside, so that it stops no other.
 pub(crate) async fn claim(
     conn: &mut Conn,
-    (claim, now): &(Claim, Timestamp),
+    (claim, now, sizes): &(Claim, Timestamp, Arc<Sizes>),
 ) -> Result<Vec<Lease>, StoreError> {
     let until = now.saturating_add(claim.lease).unwrap_or(Timestamp::MAX);
     let (of, sources) = among(conn, claim.sources.as_deref(), "$7")?;
@@ -130,7 +166,7 @@ pub(crate) async fn claim(
             Err(error) => return Err(error),
         };
         if lease.generation == 1 {
-            started(conn, &lease, *now).await?;
+            started(conn, &lease, sizes, *now).await?;
         }
         leases.push(lease);
     }
@@ -160,14 +196,17 @@ fn lease(row: &Row, until: Timestamp) -> Result<Lease, StoreError> {
     })
 }
 
-async fn started(conn: &mut Conn, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
-    let sql = "select count(distinct partition) as partitions from jobs where sync_id = $1";
-    let row = conn.one(sql, args![lease.sync]).await?;
-    let event = Event::JobStarted {
-        job_id: lease.job,
-        installation_id: lease.source,
-        repo_count: row.get("partitions")?,
+async fn started(conn: &mut Conn, lease: &Lease, sizes: &Sizes, now: Timestamp) -> Result<(), StoreError> {
+    let repo_count = match sizes.known(lease.sync, now) {
+        Some(partitions) => partitions,
+        None => {
+            let sql = "select count(distinct partition) as partitions from jobs where sync_id = $1";
+            let partitions = conn.one(sql, args![lease.sync]).await?.get("partitions")?;
+            sizes.keep(lease.sync, partitions, now);
+            partitions
+        }
     };
+    let event = Event::JobStarted { job_id: lease.job, installation_id: lease.source, repo_count };
     let about = About { source: lease.source, sync: Some(lease.sync), job: Some(lease.job) };
     event::record(conn, now, &event, about).await
 }

@@ -210,6 +210,17 @@ async fn unscheduled(
 
 fn schedule(row: &Row) -> Result<StoredSchedule, StoreError> {
     let source = SourceId(row.get("source_id")?);
+    stored(row, source, row.get("provider")?, row.get("stream_group")?, row.get("enabled")?)
+}
+
+/// Reads a schedule from a row that also names its source.
+pub(crate) fn stored(
+    row: &Row,
+    source: SourceId,
+    provider: String,
+    group: String,
+    enabled: bool,
+) -> Result<StoredSchedule, StoreError> {
     let own = match (row.get::<bool>("off")?, row.get::<Option<i64>>("every_ms")?) {
         (true, _) => Own::Off,
         (false, Some(every_ms)) => Own::Every(SignedDuration::from_millis(every_ms)),
@@ -218,9 +229,9 @@ fn schedule(row: &Row) -> Result<StoredSchedule, StoreError> {
     Ok(StoredSchedule {
         source,
         source_name: row.get("name")?,
-        provider: row.get("provider")?,
-        group: row.get("stream_group")?,
-        enabled: row.get("enabled")?,
+        provider,
+        group,
+        enabled,
         own,
         interval: SignedDuration::from_millis(row.get("interval_ms")?),
         next_at: row.time("next_at")?.ok_or_else(|| corrupt("schedules", source, "next_at"))?,

@@ -16,18 +16,20 @@ use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
 use crate::Store;
-use crate::db::{Arg, Conn, Row};
+use crate::db::{Arg, Conn, Row, to_json};
+use crate::dialect::each;
 use crate::error::{StoreError, corrupt};
 use crate::queue::budget::{self, BudgetRow};
 use crate::queue::enqueue::StoredFacts;
+use crate::queue::schedule::{self, StoredSchedule};
 
 /// Which standings are asked for: those of one group of one provider's sources.
 #[derive(Clone, Debug)]
 pub struct StatusQuery {
     /// Only the sources of this tenant.
     pub scope: Option<TenantId>,
-    /// Only this source.
-    pub source: Option<SourceId>,
+    /// Only these sources.
+    pub among: Option<Vec<SourceId>>,
     /// The word of the connector.
     pub provider: &'static str,
     /// The group of streams.
@@ -51,6 +53,8 @@ pub struct StoredStatus {
     pub active: Option<Active>,
     /// How the last one ended.
     pub standing: Option<Standing>,
+    /// When it is synced by itself; `None` until the scheduler has seen it.
+    pub schedule: Option<StoredSchedule>,
     /// When the first job that waits for a limit goes on.
     pub blocked_until: Option<Timestamp>,
     /// Partitions whose last job failed.
@@ -79,15 +83,52 @@ pub struct Standing {
 }
 
 impl Store {
-    /// Reads how sources stand, by name.
-    pub async fn status(&self, query: StatusQuery) -> Result<Vec<StoredStatus>, StoreError> {
-        self.inner.db.read(query, |conn, input| Box::pin(status(conn, input))).await
+    /// Reads how sources stand, by name, for each of the queries.
+    pub async fn status(&self, queries: Vec<StatusQuery>) -> Result<Vec<Vec<StoredStatus>>, StoreError> {
+        self.inner.db.read(queries, |conn, queries| Box::pin(all(conn, queries))).await
+    }
+
+    /// Lists sources by name, a page at a time, with what comes after one.
+    pub async fn sources_after(
+        &self,
+        scope: Option<TenantId>,
+        after: Option<(String, SourceId)>,
+        limit: u32,
+    ) -> Result<Vec<(String, SourceId)>, StoreError> {
+        self.inner.db.read((scope, after, limit), |conn, input| Box::pin(names(conn, input))).await
     }
 
     /// Returns how the database would read the status: its own words, a line for each step.
     pub async fn status_plan(&self, query: StatusQuery) -> Result<Vec<String>, StoreError> {
         self.inner.db.read(query, |conn, input| Box::pin(plan(conn, input))).await
     }
+}
+
+async fn all(conn: &mut Conn, queries: &[StatusQuery]) -> Result<Vec<Vec<StoredStatus>>, StoreError> {
+    let mut found = Vec::with_capacity(queries.len());
+    for query in queries {
+        found.push(status(conn, query).await?);
+    }
+    Ok(found)
+}
+
+async fn names(
+    conn: &mut Conn,
+    (scope, after, limit): &(Option<TenantId>, Option<(String, SourceId)>, u32),
+) -> Result<Vec<(String, SourceId)>, StoreError> {
+    let mut args = vec![Arg::from(*limit)];
+    let mut of = String::new();
+    if let Some(scope) = scope {
+        of = format!("and tenant_id = {}", push(&mut args, *scope));
+    }
+    if let Some((name, id)) = after {
+        let name = push(&mut args, name);
+        of += &format!(" and (name, id) > ({name}, {})", push(&mut args, *id));
+    }
+    let sql =
+        format!("select name, id from sources where removed_at is null {of} order by name, id limit $1");
+    let rows = conn.rows(AssertSqlSafe(sql), args).await?;
+    rows.iter().map(|row| Ok((row.get("name")?, SourceId(row.get("id")?)))).collect()
 }
 
 /// Adds an argument and returns its place.
@@ -101,37 +142,59 @@ fn push_streams(args: &mut Vec<Arg>, group: &Group) -> String {
     group.streams.iter().map(|it| push(args, it.name)).collect::<Vec<_>>().join(", ")
 }
 
-/// The statements of one look, each with its arguments, in the order of [`status`].
-fn statements(query: &StatusQuery) -> [(String, Vec<Arg>); 5] {
+/// The statements of one look, each with its arguments.
+struct Statements {
+    /// A row for each source.
+    main: (String, Vec<Arg>),
+    /// What is known of their budgets.
+    budgets: (String, Vec<Arg>),
+    /// The jobs of the syncs under way, counted; needed only where there is one.
+    jobs: (String, Vec<Arg>),
+    /// The partitions that failed; needed only where there is one.
+    failed: (String, Vec<Arg>),
+}
+
+fn statements(conn: &Conn, query: &StatusQuery) -> Result<Statements, StoreError> {
     let mut args = Vec::new();
     let provider = push(&mut args, query.provider);
     let mut of = vec![format!("source.removed_at is null and source.provider = {provider}")];
     if let Some(scope) = query.scope {
         of.push(format!("source.tenant_id = {}", push(&mut args, scope)));
     }
-    if let Some(source) = query.source {
-        of.push(format!("source.id = {}", push(&mut args, source)));
+    if let Some(among) = &query.among {
+        let ids: Vec<[i64; 1]> = among.iter().map(|it| [it.0]).collect();
+        let place = push(&mut args, to_json(&ids)?);
+        let ids = each(conn, &place);
+        of.push(format!("source.id in (select cast(t.value ->> 0 as bigint) from {ids})"));
     }
     let of = of.join(" and ");
     let sources = format!("(select source.id from sources as source where {of})");
     let (budget_args, mut failed_args) = (args.clone(), args.clone());
     let group = push(&mut args, query.group.name);
-    let mut main_args = args.clone();
-    let streams = push_streams(&mut main_args, query.group);
+    let job_args = args.clone();
+    let streams = push_streams(&mut args, query.group);
     // A subquery with a limit is run for each source; `exists` may be turned into a scan of all partitions.
+    let partition =
+        format!("partition.source_id = source.id and partition.stream in ({streams}) and partition.active");
     let main = format!(
         "select source.id, source.name, source.tenant_id, tenant.name as tenant_name, source.enabled,
             tenant.id is not null and tenant.revoked_at is null as has_owner,
-            (select 1 from partitions as partition where partition.source_id = source.id
-                and partition.stream in ({streams}) and partition.active limit 1) is not null as has_partitions,
+            (select 1 from partitions as partition where {partition} limit 1) is not null as has_partitions,
+            (select 1 from partitions as partition where {partition} and partition.error_code is not null limit 1)
+                is not null as has_failed,
             (select max(created_at) from syncs as asked where asked.source_id = source.id
                 and asked.stream_group = {group} and asked.trigger = 'manual') as last_manual_at,
+            (select min(not_before) from jobs as waiting where waiting.source_id = source.id
+                and waiting.stream_group = {group} and waiting.state = 'scheduled') as blocked_until,
             active.id as active_sync, active.trigger as active_trigger,
             standing.sync_id, standing.state, standing.ended_at, standing.last_success_at, standing.jobs,
-            standing.failed, standing.error_what, standing.error_code, standing.error_detail
+            standing.failed, standing.error_what, standing.error_code, standing.error_detail,
+            schedule.stream_group as scheduled, schedule.off, schedule.every_ms, schedule.interval_ms,
+            schedule.next_at, schedule.last_tick_at, schedule.skipped, schedule.last_skipped_at
          from sources as source
          left join tenants as tenant on tenant.id = source.tenant_id
          left join standings as standing on standing.source_id = source.id and standing.stream_group = {group}
+         left join schedules as schedule on schedule.source_id = source.id and schedule.stream_group = {group}
          left join syncs as active on active.source_id = source.id and active.stream_group = {group}
              and active.state = 'running' and active.whole
          where {of} order by source.name, source.id",
@@ -141,10 +204,6 @@ fn statements(query: &StatusQuery) -> [(String, Vec<Arg>); 5] {
          where sync_id in (select id from syncs as active where active.stream_group = {group}
              and active.state = 'running' and active.whole and active.source_id in {sources})
          group by sync_id, state",
-    );
-    let blocked = format!(
-        "select source_id, min(not_before) as blocked_until from jobs
-         where state = 'scheduled' and stream_group = {group} and source_id in {sources} group by source_id",
     );
     let streams = push_streams(&mut failed_args, query.group);
     let failed = format!(
@@ -160,7 +219,12 @@ fn statements(query: &StatusQuery) -> [(String, Vec<Arg>); 5] {
          order by found.source_id, found.stream",
     );
     let budgets = format!("{} where source_id in {sources} order by source_id, bucket", budget::SELECT);
-    [(main, main_args), (jobs, args.clone()), (blocked, args), (failed, failed_args), (budgets, budget_args)]
+    Ok(Statements {
+        main: (main, args),
+        budgets: (budgets, budget_args),
+        jobs: (jobs, job_args),
+        failed: (failed, failed_args),
+    })
 }
 
 /// Partitions of a source whose last job failed.
@@ -172,26 +236,29 @@ struct Failures {
 }
 
 async fn status(conn: &mut Conn, query: &StatusQuery) -> Result<Vec<StoredStatus>, StoreError> {
-    let [main, jobs, blocked, failed, budgets] = statements(query);
+    let Statements { main, budgets, jobs, failed } = statements(conn, query)?;
     let rows = conn.rows(AssertSqlSafe(main.0), main.1).await?;
-    let jobs = counts(&conn.rows(AssertSqlSafe(jobs.0), jobs.1).await?)?;
-    let mut waits = HashMap::new();
-    for row in conn.rows(AssertSqlSafe(blocked.0), blocked.1).await? {
-        waits.insert(row.get::<i64>("source_id")?, row.time("blocked_until")?);
-    }
-    let mut failures: HashMap<i64, Failures> = HashMap::new();
-    for row in conn.rows(AssertSqlSafe(failed.0), failed.1).await? {
-        let of_source = failures.entry(row.get("source_id")?).or_default();
-        of_source.failed += row.count("failed")?;
-        of_source.invalid += row.count("invalid")?;
-        if of_source.first.is_none() {
-            of_source.first = error(&row, "what")?;
-        }
+    // As for a provider of which there is no source.
+    if rows.is_empty() {
+        return Ok(Vec::new());
     }
     let mut known: HashMap<i64, Vec<BudgetRow>> = HashMap::new();
     for row in conn.rows(AssertSqlSafe(budgets.0), budgets.1).await? {
         known.entry(row.get("source_id")?).or_default().push(budget::read(&row)?);
     }
+    // Most looks meet no sync under way and no failure; each statement is a way to the server and back.
+    let (mut is_active, mut has_failed) = (false, false);
+    for row in &rows {
+        is_active |= row.get::<Option<i64>>("active_sync")?.is_some();
+        has_failed |= row.get::<bool>("has_failed")?;
+    }
+    let jobs =
+        if is_active { counts(&conn.rows(AssertSqlSafe(jobs.0), jobs.1).await?)? } else { HashMap::new() };
+    let mut failures = if has_failed {
+        failures(&conn.rows(AssertSqlSafe(failed.0), failed.1).await?)?
+    } else {
+        HashMap::new()
+    };
     rows.iter()
         .map(|row| {
             let id: i64 = row.get("id")?;
@@ -204,13 +271,27 @@ async fn status(conn: &mut Conn, query: &StatusQuery) -> Result<Vec<StoredStatus
                 facts: facts(row, known.remove(&id).unwrap_or_default())?,
                 active: active(row, &jobs)?,
                 standing: standing(row, id)?,
-                blocked_until: waits.get(&id).copied().flatten(),
+                schedule: ticks(row, query.provider)?,
+                blocked_until: row.time("blocked_until")?,
                 failed_partitions: failures.failed,
                 invalid_partitions: failures.invalid,
                 unresolved: failures.first,
             })
         })
         .collect()
+}
+
+fn failures(rows: &[Row]) -> Result<HashMap<i64, Failures>, StoreError> {
+    let mut all: HashMap<i64, Failures> = HashMap::new();
+    for row in rows {
+        let of_source = all.entry(row.get("source_id")?).or_default();
+        of_source.failed += row.count("failed")?;
+        of_source.invalid += row.count("invalid")?;
+        if of_source.first.is_none() {
+            of_source.first = error(row, "what")?;
+        }
+    }
+    Ok(all)
 }
 
 fn facts(row: &Row, budgets: Vec<BudgetRow>) -> Result<StoredFacts, StoreError> {
@@ -223,6 +304,12 @@ fn facts(row: &Row, budgets: Vec<BudgetRow>) -> Result<StoredFacts, StoreError> 
         active_sync: row.get::<Option<i64>>("active_sync")?.map(SyncId),
         budgets,
     })
+}
+
+fn ticks(row: &Row, provider: &str) -> Result<Option<StoredSchedule>, StoreError> {
+    let Some(group) = row.get::<Option<String>>("scheduled")? else { return Ok(None) };
+    let enabled = row.get::<bool>("enabled")? && row.get::<bool>("has_owner")?;
+    schedule::stored(row, SourceId(row.get("id")?), provider.to_owned(), group, enabled).map(Some)
 }
 
 /// Counts the jobs of each sync that is under way; its trigger is the row's to tell.
@@ -276,7 +363,8 @@ async fn plan(conn: &mut Conn, query: &StatusQuery) -> Result<Vec<String>, Store
     let (explain, column) =
         if conn.is_sqlite() { ("explain query plan", "detail") } else { ("explain", "QUERY PLAN") };
     let mut lines = Vec::new();
-    for (sql, args) in statements(query) {
+    let Statements { main, budgets, jobs, failed } = statements(conn, query)?;
+    for (sql, args) in [main, budgets, jobs, failed] {
         for row in conn.rows(AssertSqlSafe(format!("{explain} {sql}")), args).await? {
             lines.push(row.get(column)?);
         }

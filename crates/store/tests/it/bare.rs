@@ -67,7 +67,8 @@ pub(crate) fn drop_database(server: String, name: &str) {
     let _failed = dropping.join();
 }
 
-fn sqlite(url: &str) -> rusqlite::Result<rusqlite::Connection> {
+/// Opens a file.
+pub(crate) fn sqlite(url: &str) -> rusqlite::Result<rusqlite::Connection> {
     let conn = rusqlite::Connection::open(url.trim_start_matches("sqlite://"))?;
     conn.busy_timeout(PATIENCE)?;
     Ok(conn)

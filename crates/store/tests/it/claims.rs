@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use domain::id::EventId;
 use domain::job::{JobState, SyncState};
 use domain::page::Page;
 use domain::policy::Verdict;
@@ -26,6 +27,7 @@ for_each_database!(
     claims_keep_to_the_sources_asked_for,
     listings_are_claimed_before_items,
     a_waiter_is_woken_by_a_request,
+    a_job_that_starts_tells_how_many_partitions_its_sync_has,
 );
 
 fn many(count: usize) -> Vec<domain::page::Partition> {
@@ -198,4 +200,29 @@ async fn a_waiter_is_woken_by_a_request(database: &Database) {
     let jobs = other.jobs(store.syncs(None, None, 1).await.unwrap()[0].id).await.unwrap();
     assert_eq!(jobs[0].state, JobState::Available);
     assert_eq!(SignedDuration::ZERO, jobs[0].not_before.duration_since(at(1)));
+}
+
+async fn a_job_that_starts_tells_how_many_partitions_its_sync_has(database: &Database) {
+    // More than are counted for each job: such a count may be a second old.
+    let (store, source) = begin(database, many(150)).await;
+    start(&store, source, at(1)).await;
+    let told = async |now| {
+        let leases = store.claim(claim_of("me", 1), now).await.unwrap();
+        let events = store.events_after(None, EventId(0), 1000).await.unwrap();
+        let of = events.iter().find(|it| it.job == Some(leases[0].job) && it.name == "sync.job.started");
+        of.unwrap().fields["repoCount"].as_u64().unwrap()
+    };
+    assert_eq!((told(at(2)).await, told(at(2)).await), (150, 150));
+    // A listing finds one more.
+    database
+        .execute(
+            "insert into jobs (sync_id, source_id, stream_group, stream, partition, lane, state, priority, not_before,
+                 attempt, rescues, generation, again, cancel_requested, pages, records, rows_written, requests,
+                 created_at)
+             select sync_id, source_id, stream_group, stream, 'found', lane, state, priority, not_before, attempt,
+                 rescues, generation, again, cancel_requested, pages, records, rows_written, requests, created_at
+             from jobs where state = 'available' limit 1",
+        )
+        .await;
+    assert_eq!(told(at(4)).await, 151);
 }

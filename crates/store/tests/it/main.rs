@@ -22,6 +22,7 @@ mod group_commit;
 mod items;
 mod landing;
 mod listing;
+mod reads;
 mod records;
 mod schedules;
 mod schema;

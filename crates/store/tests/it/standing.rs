@@ -115,7 +115,8 @@ async fn the_status_never_scans_partitions(database: &Database) {
         ))
         .await;
     for only in [None, Some(source)] {
-        let query = StatusQuery { scope: None, source: only, provider: "toy", group: &GROUP };
+        let query =
+            StatusQuery { scope: None, among: only.map(|it| vec![it]), provider: "toy", group: &GROUP };
         let plan = store.status_plan(query.clone()).await.unwrap();
         // By its key, or through the index of those that failed.
         let reads = |step: &&String| step.contains("partition") && step.to_uppercase().contains("SCAN ");
@@ -125,9 +126,9 @@ async fn the_status_never_scans_partitions(database: &Database) {
         assert_eq!(plan.iter().filter(of_heap).collect::<Vec<_>>(), [""; 0], "{plan:#?}");
         assert!(plan.iter().any(|step| step.contains("partition")), "{plan:#?}");
         let expected = if only.is_some() { 1 } else { 201 };
-        assert_eq!(store.status(query).await.unwrap().len(), expected);
+        assert_eq!(store.status(vec![query]).await.unwrap()[0].len(), expected);
     }
-    let query = StatusQuery { scope: None, source: None, provider: "toy", group: &GROUP };
-    let failed: u64 = store.status(query).await.unwrap().iter().map(|it| it.failed_partitions).sum();
+    let query = StatusQuery { scope: None, among: None, provider: "toy", group: &GROUP };
+    let failed: u64 = store.status(vec![query]).await.unwrap()[0].iter().map(|it| it.failed_partitions).sum();
     assert_eq!(failed, 20);
 }

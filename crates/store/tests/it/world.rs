@@ -114,8 +114,8 @@ pub(crate) async fn source_named(store: &Store, name: &str) -> Option<SourceRow>
 
 /// Reads how the one source stands.
 pub(crate) async fn status(store: &Store) -> StoredStatus {
-    let query = StatusQuery { scope: None, source: None, provider: "toy", group: &GROUP };
-    let mut all = store.status(query).await.unwrap();
+    let query = StatusQuery { scope: None, among: None, provider: "toy", group: &GROUP };
+    let mut all = store.status(vec![query]).await.unwrap().remove(0);
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0)
 }

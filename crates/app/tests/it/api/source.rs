@@ -108,3 +108,28 @@ async fn what_landed_is_read_in_pages_and_by_column() {
     );
     stage.server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_comes_in_pages_by_name() {
+    let stage = Stage::set().await;
+    let sim = world().await;
+    let admin = stage.server.admin();
+    for name in ["delta", "acme", "zeta"] {
+        add(&admin, &sim, name).await;
+    }
+    let names = |page: &serde_json::Value| {
+        let sources = page["sources"].as_array().unwrap().clone();
+        sources.iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let first = admin.get("/api/v1/status?limit=2").await.expect(200);
+    assert_eq!(names(&first), ["acme", "delta"]);
+    let next = first["next"].as_str().unwrap();
+    let second = admin.get(&format!("/api/v1/status?limit=2&after={next}")).await.expect(200);
+    assert_eq!((names(&second), &second["next"]), (vec!["zeta".to_owned()], &json!(null)));
+    let whole = admin.get("/api/v1/status").await.expect(200);
+    assert_eq!((names(&whole).len(), &whole["next"]), (3, &json!(null)));
+    for wrong in ["after=acme", "after=one:acme", "limit=0", "limit=501"] {
+        admin.get(&format!("/api/v1/status?{wrong}")).await.expect_problem(422, "invalid");
+    }
+    stage.server.stop().await;
+}

@@ -1,0 +1,264 @@
+"""What a server costs those who look at it, and what looking costs a sync: the series `status`, `reads` and `idle`.
+
+README.md beside it says what each measures.
+"""
+
+import os
+import statistics
+import time
+
+from databases import BOTH, Sqlite
+from serve import Asker, Server, ask
+from stage import MIB, Failed, Sim, add_source, measure, spread, verdict
+
+STATUS_GOAL_MS = 20
+READS_GOAL = 1.1
+GROWTH_GOAL = 1.2  # The issue names no number; a fifth is what two runs on a shared machine differ by.
+FILL_S = 600  # Four times what the slower database takes.
+SYNC_S = 120  # About ten times what 100,000 commits take on two cores.
+
+# 1,000 sources of 12 tenants. One has nearly all, so that one look is at nearly all of them.
+TENANTS, SOURCES, OF_OTHERS = 12, 1000, 5
+# With a listing of repositories, and branches and commits of each, 101 partitions a source.
+REPOSITORIES = 50
+
+
+def status(tools, work, options):
+    """Asks for the status of 1,000 sources, while a sync writes as fast as it can."""
+    tenants, sources, repositories = (3, 30, 3) if options.quick else (TENANTS, SOURCES, REPOSITORIES)
+    count, rate = (40, 40) if options.quick else (8000, 100)
+    world = (20, 5000) if options.quick else (20, 50_000)
+    lines = [
+        f"### Status of {sources:,} sources of {tenants} tenants, while a sync writes",
+        "",
+        f"{rate} requests a second, of each kind in turns; {count // 4:,} of each.",
+        "",
+        "| database | partitions | asked for | KiB | p50 ms | p99 ms | max ms | pages synced a second |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    worst = {}
+    for database in BOTH:
+        print(f"status: {sources} sources x {2 * repositories + 1} partitions on {database.name}", flush=True)
+        with database(work) as at:
+            owners = fill(tools, at, tenants, sources, repositories)
+            at.settle()
+            report, pages = look(tools, at, owners, world, count, rate)
+            partitions = at.number("select count(*) from partitions")
+        for kind, times in report["kinds"].items():
+            kib = times["bytes"] / max(times["count"], 1) / 1024
+            cells = [at.name, f"{partitions:,}", kind, f"{kib:.1f}", f"{times['p50_ms']:.1f}", f"{times['p99_ms']:.1f}"]
+            lines.append("| " + " | ".join([*cells, f"{times['max_ms']:.1f}", f"{pages:.0f}"]) + " |")
+        worst[at.name] = max(times["p99_ms"] for times in report["kinds"].values())
+        print(f"  worst p99 {worst[at.name]:.1f} ms, {pages:.0f} pages/s, asker {report['behind_max_ms']:.1f} ms late at most")
+    lines.append("")
+    for name, p99 in worst.items():
+        good = verdict(p99 <= STATUS_GOAL_MS, options)
+        lines.append(f"* {name}: the worst p99 is {p99:.1f} ms (goal: at most {STATUS_GOAL_MS}; {good})")
+    return lines
+
+
+def fill(tools, database, tenants, sources, repositories):
+    """Has the product itself add all sources and sync each of them once; returns the tenants' tokens."""
+    begun = time.monotonic()
+    with Sim(tools["syncline"], repositories, 1, 0) as sim, Server(tools, database, **ONE_TICK) as server:
+        tokens = [server.token]
+        for number in range(1, tenants):
+            server.ask("POST", "/api/v1/tenants", {"name": f"tenant-{number}"})
+            tokens.append(server.make_token(tools, f"tenant-{number}"))
+        for number in range(sources):
+            tenant = number % tenants if number < tenants * OF_OTHERS else 0
+            server.add(f"source-{number:04}", sim, tokens[tenant])
+        added = time.monotonic()
+        while (done := database.number("select count(*) from standings where state = 'completed'")) < sources:
+            if time.monotonic() - added > FILL_S:
+                raise Failed(f"{done} of {sources} sources were synced in {FILL_S} s")
+            time.sleep(0.5)
+    print(f"  filled in {time.monotonic() - begun:.0f} s, {time.monotonic() - added:.0f} of them syncing", flush=True)
+    return tokens
+
+
+# Every source is synced once when it is new, and then not for the rest of the run.
+ONE_TICK = {"SYNC_INTERVAL_COMMITS": "24h"}
+
+
+def look(tools, database, _owners, world, count, rate):
+    """Looks while a new source is synced; returns the times, and how many pages a second the sync committed."""
+    with Sim(tools["syncline"], *world, 0) as sim, Server(tools, database, **ONE_TICK) as server:
+        one = server.ask("GET", "/api/v1/sources")["sources"][0]["id"]
+        asks = [
+            ask("`/api/v1/status`, a page", "/api/v1/status", server),
+            ask("`/api/v1/status`, all pages", "/api/v1/status?limit=500", server, follow="after"),
+            ask("`/api/sync/status`", "/api/sync/status", server),
+            ask("`/api/v1/sources/{source}/status`", f"/api/v1/sources/{one}/status", server),
+        ]
+        writer = server.add("writer", sim)
+        pages = f"select coalesce(sum(pages), 0) from jobs where source_id = {writer}"
+        begun = time.monotonic()
+        while database.number(pages) < world[0]:
+            if time.monotonic() - begun > 60:
+                raise Failed("the sync that was to write did not begin")
+            time.sleep(0.1)
+        before, begun = database.number(pages), time.monotonic()
+        with Asker(tools, server, asks, rate, count, warm=count // 40) as asker:
+            report = asker.wait()
+        committed, took = database.number(pages) - before, time.monotonic() - begun
+        if database.number(f"select count(*) from syncs where source_id = {writer} and state = 'running'") != 1:
+            raise Failed("the sync that was to write ended before the last look")
+    return report, committed / took
+
+
+# What 20 reads in a second are: people with a dashboard open, and a tool that fetches what landed.
+def mixture(server, source, sync):
+    """Returns twenty reads, as a second brings them."""
+    reads = [
+        (6, "status", "/api/v1/status"),
+        (2, "loops", "/api/sync/status"),
+        (2, "source", f"/api/v1/sources/{source}/status"),
+        (2, "syncs", "/api/v1/syncs?limit=20"),
+        (2, "sync", f"/api/v1/syncs/{sync}"),
+        (2, "jobs", f"/api/v1/jobs?sync={sync}"),
+        (2, "events", "/api/v1/events?after=0"),
+        (2, "records", f"/api/v1/records/commits?source={source}"),
+    ]
+    return [ask(kind, path, server) for times, kind, path in reads for _ in range(times)]
+
+
+def reads(tools, work, options):
+    """Compares the CPU of a sync with and without 20 API reads a second beside it."""
+    runs = options.given_runs or (1 if options.quick else 5)
+    repositories, commits = options.world
+    lines = [
+        f"### 20 API reads a second beside a sync of {repositories} × {commits:,} commits, {runs} runs each, in turns",
+        "",
+        "| database | reads | CPU ms a page | CPU s | wall s | reads' p99 ms |",
+        "|---|---|---|---|---|---|",
+    ]
+    goals = []
+    with Sim(tools["syncline"], repositories, commits, 0) as sim:
+        for database in BOTH:
+            print(f"reads: {repositories} x {commits} commits on {database.name}, {runs} runs each", flush=True)
+            figures = {False: [], True: []}
+            one_sync(tools, database, work, sim, False, quiet=True)
+            for number in range(runs):
+                for with_reads in [False, True] if number % 2 == 0 else [True, False]:
+                    figures[with_reads].append(one_sync(tools, database, work, sim, with_reads))
+            for with_reads, runs_of in figures.items():
+                p99 = spread([it["p99"] for it in runs_of], ".1f") if with_reads else "–"
+                cells = [database.name, "20 a second" if with_reads else "none"]
+                cells += [spread([it["cpu"] / it["pages"] * 1000 for it in runs_of], ".2f")]
+                cells += [spread([it[key] for it in runs_of], ".2f") for key in ("cpu", "wall")]
+                lines.append("| " + " | ".join([*cells, p99]) + " |")
+            cost = {it: statistics.median(run["cpu"] / run["pages"] for run in figures[it]) for it in figures}
+            ratio = cost[True] / cost[False]
+            good = verdict(ratio <= READS_GOAL, options)
+            goals.append(f"* {database.name}: {ratio:.2f} × the CPU a page (goal: at most {READS_GOAL}; {good})")
+            goals.append(locked_out(tools, database, work, sim, options))
+    return [*lines, "", *goals]
+
+
+def one_sync(tools, database, work, sim, with_reads, quiet=False):
+    """Syncs a new source over a new database, with or without reads beside it."""
+    with database(work) as at, Server(tools, at, SYNC_ENABLED="false") as server:
+        source = server.add("bench", sim)
+        os.sync()  # What the last run left to be written is not this run's burden.
+        before, begun = server.cpu_s(), time.monotonic()
+        sync = server.ask("POST", "/api/v1/syncs", {"source": source})["syncs"][0]["sync"]
+        asker = Asker(tools, server, mixture(server, source, sync), 20, 20 * 600) if with_reads else None
+        try:
+            synced = until_closed(server, sync)
+            wall, cpu = time.monotonic() - begun, server.cpu_s() - before
+            report = asker.report() if asker else None
+        finally:
+            if asker:
+                asker.__exit__()
+    p99 = max(it["p99_ms"] for it in report["kinds"].values()) if report else 0.0
+    if not quiet:
+        beside = "20 reads/s" if with_reads else "no reads"
+        print(f"  {beside:10} wall {wall:6.2f} s   cpu {cpu:6.2f} s   {synced['pages']} pages   p99 {p99:.1f} ms", flush=True)
+    return {"wall": wall, "cpu": cpu, "pages": synced["pages"], "p99": p99}
+
+
+def until_closed(server, sync):
+    """Waits until a sync ended well, and returns it. It looks as rarely as the answer to `wait=true` does."""
+    begun = time.monotonic()
+    while (row := server.ask("GET", f"/api/v1/syncs/{sync}"))["state"] == "running":
+        if time.monotonic() - begun > SYNC_S:
+            raise Failed(f"the sync did not end in {SYNC_S} s")
+        time.sleep(0.25)
+    if row["state"] != "completed":
+        raise Failed(f"the sync is {row['state']}: {row['errors'][:3]}")
+    return row
+
+
+def locked_out(tools, database, work, sim, options):
+    """Asks while another process holds the lock that every writer needs: a read that needed it would never be answered."""
+    count, rate = (20, 20) if options.quick else (600, 200)
+    with database(work) as at, Server(tools, at, SYNC_ENABLED="false") as server:
+        source = server.add("bench", sim)
+        sync = server.ask("POST", "/api/v1/syncs", {"source": source})["syncs"][0]["sync"]
+        until_closed(server, sync)
+        free = at.lock_out()
+        try:
+            with Asker(tools, server, mixture(server, source, sync), rate, count) as asker:
+                report = asker.wait()
+        finally:
+            free()
+    p99 = max(it["p99_ms"] for it in report["kinds"].values())
+    answered = sum(it["count"] for it in report["kinds"].values())
+    good = verdict(answered == count, options)
+    return (
+        f"* {at.name}: while another process held the lock of all writers, {answered} of {count} reads were answered, "
+        f"p99 {p99:.1f} ms (goal: all, because no reader needs that lock; {good})"
+    )
+
+
+def idle(tools, work, options):
+    """Syncs again what has not changed, over 100, 1,000 and 10,000 repositories."""
+    runs = options.given_runs or (1 if options.quick else 3)
+    sizes = (10, 100) if options.quick else (100, 1000, 10_000)
+    lines = [
+        f"### A sync of nothing new, {runs} runs each",
+        "",
+        "| repositories | CPU s | CPU ms a repository | wall s | requests | peak MiB |",
+        "|---|---|---|---|---|---|",
+    ]
+    costs = {}
+    for size in sizes:
+        print(f"idle: {size} repositories", flush=True)
+        figures = []
+        with Sim(tools["syncline"], size, 2, 0) as sim, Sqlite(work) as at:
+            add_source(tools, sim, at.home)
+            for number in range(runs + 1):
+                run = cycle(tools, at.home, options)
+                # The first one reads everything.
+                if number > 0:
+                    figures.append(run)
+                    if run["said"]["rowsWritten"] != 0:
+                        raise Failed(f"a sync of nothing new wrote {run['said']['rowsWritten']} rows")
+        costs[size] = statistics.median(it["cpu"] for it in figures) / size * 1000
+        cells = [f"{size:,}", spread([it["cpu"] for it in figures], ".2f")]
+        cells += [spread([it["cpu"] / size * 1000 for it in figures], ".2f"), spread([it["wall"] for it in figures], ".2f")]
+        cells += [spread([it["said"]["requests"] for it in figures], ",.0f")]
+        cells += [spread([it["memory"] / MIB for it in figures], ".1f")]
+        lines.append("| " + " | ".join(cells) + " |")
+    *_, tenth, whole = sizes
+    growth = costs[whole] / costs[tenth]
+    good = verdict(growth <= GROWTH_GOAL, options)
+    line = f"* a repository among {whole:,} costs {growth:.2f} × one among {tenth:,} (goal: at most {GROWTH_GOAL}; {good})"
+    return [*lines, "", line]
+
+
+def cycle(tools, folder, options):
+    """Syncs all once."""
+    run = measure([tools["syncline"], "sync", "start", "--source", "bench", "--wait", "--json"], folder, options.limit_s * 2)
+    if run["said"].get("errors"):
+        raise Failed(f"the sync had errors: {run['said']['errors'][:3]}")
+    print(
+        f"  wall {run['wall']:7.2f} s   cpu {run['cpu']:6.2f} s   peak {run['memory'] / MIB:6.1f} MiB   "
+        f"{run['said'].get('requests')} requests",
+        flush=True,
+    )
+    return run
+
+
+SERIES = {"status": status, "reads": reads, "idle": idle}

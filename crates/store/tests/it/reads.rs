@@ -1,0 +1,119 @@
+//! Reads beside writes: none needs the lock that a writer holds, and so none can hold it.
+
+use std::time::Duration;
+
+use domain::id::{EventId, SourceId, TenantId};
+use domain::table::COMMITS;
+use domain::tenant::Role;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use store::{JobQuery, MakeToken, PartitionPage, RecordQuery, StatusQuery, SyncQuery};
+
+use crate::bare;
+use crate::database::Database;
+use crate::world::*;
+
+for_each_database!(every_read_is_answered_while_another_process_writes, sources_are_named_in_pages);
+
+/// The tenant of the sources here.
+const TENANT: TenantId = TenantId(1);
+
+/// How long a read may take on a busy machine; one that waits for the lock is never answered.
+const ANSWER_MAX: Duration = Duration::from_secs(20);
+
+/// Another process in the midst of a write: it holds what every writer needs.
+enum Held {
+    Lite(rusqlite::Connection),
+    Pg(PgConnection),
+}
+
+impl Held {
+    async fn of(database: &Database) -> Self {
+        if database.is_sqlite() {
+            let conn = bare::sqlite(database.url()).unwrap();
+            conn.execute_batch("begin immediate").unwrap();
+            return Self::Lite(conn);
+        }
+        let tables = "select cast(tablename as text) from pg_tables where schemaname = 'public' order by 1";
+        let tables = database.lines(tables).await.join(", ");
+        let mut conn = PgConnection::connect(database.url()).await.unwrap();
+        // Lets plain reads pass, and nothing that changes or locks a row.
+        let sql = format!("begin; lock table {tables} in exclusive mode");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
+        Self::Pg(conn)
+    }
+
+    async fn let_go(self) {
+        match self {
+            Self::Lite(conn) => conn.execute_batch("rollback").unwrap(),
+            Self::Pg(conn) => conn.close().await.unwrap(),
+        }
+    }
+}
+
+async fn every_read_is_answered_while_another_process_writes(database: &Database) {
+    let (store, source) =
+        begin(database, vec![partition("projects", "all"), partition("branches", "1")]).await;
+    let sync = start(&store, source, at(1)).await.id;
+    let lease = claim(&store, at(2)).await.remove(0);
+    let make = MakeToken { tenant: TENANT, name: "look".to_owned(), role: Role::Viewer, expires_at: None };
+    let token = store.create_token(make, at(2)).await.unwrap();
+    // The first use in an hour is noted; that is a write.
+    store.authenticate(token.text.expose(), at(3)).await.unwrap().unwrap();
+    let held = Held::of(database).await;
+    let writer = store.clone();
+    let write =
+        tokio::spawn(async move { writer.heartbeat(vec![(lease.job, lease.generation)], at(99)).await });
+    let reading = async {
+        let principal = store.authenticate(token.text.expose(), at(4)).await.unwrap().unwrap();
+        let scope = Some(principal.tenant);
+        let query = StatusQuery { scope, among: None, provider: "toy", group: &GROUP };
+        assert_eq!(store.status(vec![query]).await.unwrap()[0].len(), 1);
+        assert_eq!(store.sources_after(scope, None, 10).await.unwrap().len(), 1);
+        assert_eq!(store.sources(scope).await.unwrap().len(), 1);
+        assert!(store.source_by_id(source).await.unwrap().is_some());
+        let page = PartitionPage { failed_only: false, after: None, limit: 10 };
+        assert_eq!(store.partitions(source, page).await.unwrap().len(), 2);
+        assert!(store.sync(sync).await.unwrap().is_some());
+        let syncs = SyncQuery { scope, limit: 10, ..SyncQuery::default() };
+        assert_eq!(store.syncs_before(syncs).await.unwrap().len(), 1);
+        let jobs = JobQuery { scope, sync: Some(sync), limit: 10, ..JobQuery::default() };
+        assert_eq!(store.jobs_after(jobs).await.unwrap().len(), 2);
+        let events = store.events_after(scope, EventId(0), 10).await.unwrap();
+        assert!(!events.is_empty() || !database.is_sqlite(), "what is settled is shown");
+        let records = RecordQuery {
+            scope,
+            table: &COMMITS,
+            source: None,
+            filters: Vec::new(),
+            with_deleted: false,
+            after: None,
+            limit: 10,
+        };
+        assert!(store.records(records).await.unwrap().rows.is_empty());
+        store.last_event(scope).await.unwrap();
+        store.queue_depth().await.unwrap();
+        store.schedules(scope, None, None, 10).await.unwrap();
+        store.tenants().await.unwrap();
+        store.facts(source, &GROUP, at(4)).await.unwrap();
+    };
+    tokio::time::timeout(ANSWER_MAX, reading).await.expect("a read waited for the writer");
+    assert!(!write.is_finished(), "the lock was not held at all");
+    held.let_go().await;
+    write.await.unwrap().unwrap();
+}
+
+async fn sources_are_named_in_pages(database: &Database) {
+    let (store, first) = begin(database, Vec::new()).await;
+    for name in ["b", "a", "z"] {
+        store.add_source(new_source(name, Vec::new()), &vault(), at(0)).await.unwrap();
+    }
+    store.remove_source(first, false).await.unwrap();
+    let names = |page: &[(String, SourceId)]| page.iter().map(|it| it.0.clone()).collect::<Vec<_>>();
+    let page = store.sources_after(None, None, 2).await.unwrap();
+    assert_eq!(names(&page), ["a", "b"]);
+    let rest = store.sources_after(None, page.last().cloned(), 2).await.unwrap();
+    assert_eq!(names(&rest), ["z"]);
+    assert_eq!(names(&store.sources_after(Some(TENANT), rest.last().cloned(), 2).await.unwrap()), [""; 0]);
+    let nobody = TenantId(999);
+    assert_eq!(names(&store.sources_after(Some(nobody), None, 2).await.unwrap()), [""; 0]);
+}
