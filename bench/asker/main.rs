@@ -57,7 +57,7 @@ fn main() -> Result<()> {
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).context("read the plan")?;
     let plan: Plan = serde_json::from_str(&line).context("the plan is not as it should be")?;
-    if plan.asks.is_empty() || !(plan.rate_per_s > 0.0) {
+    if plan.asks.is_empty() || plan.rate_per_s <= 0.0 || plan.rate_per_s.is_nan() {
         bail!("the plan asks for nothing");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -125,7 +125,7 @@ async fn follow(http: &reqwest::Client, base: &str, ask: &Ask, meant: Instant) -
         let body = match got {
             Ok(body) => body,
             Err(error) => {
-                answer.failed = Some(format!("{:#}", error));
+                answer.failed = Some(format!("{error:#}"));
                 break;
             }
         };

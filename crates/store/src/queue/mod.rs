@@ -114,8 +114,9 @@ impl Sizes {
 fn among(conn: &Conn, sources: Option<&[SourceId]>, argument: &str) -> Result<(String, String), StoreError> {
     let Some(sources) = sources else { return Ok((String::new(), "[]".to_owned())) };
     let ids: Vec<[i64; 1]> = sources.iter().map(|it| [it.0]).collect();
+    // The plus keeps both databases from looking through all jobs that the sources ever had, instead of those that wait.
     let sql =
-        format!("and source_id in (select cast(t.value ->> 0 as bigint) from {})", each(conn, argument));
+        format!("and +source_id in (select cast(t.value ->> 0 as bigint) from {})", each(conn, argument));
     Ok((sql, to_json(&ids)?))
 }
 
@@ -197,14 +198,13 @@ fn lease(row: &Row, until: Timestamp) -> Result<Lease, StoreError> {
 }
 
 async fn started(conn: &mut Conn, lease: &Lease, sizes: &Sizes, now: Timestamp) -> Result<(), StoreError> {
-    let repo_count = match sizes.known(lease.sync, now) {
-        Some(partitions) => partitions,
-        None => {
-            let sql = "select count(distinct partition) as partitions from jobs where sync_id = $1";
-            let partitions = conn.one(sql, args![lease.sync]).await?.get("partitions")?;
-            sizes.keep(lease.sync, partitions, now);
-            partitions
-        }
+    let repo_count = if let Some(partitions) = sizes.known(lease.sync, now) {
+        partitions
+    } else {
+        let sql = "select count(distinct partition) as partitions from jobs where sync_id = $1";
+        let partitions = conn.one(sql, args![lease.sync]).await?.get("partitions")?;
+        sizes.keep(lease.sync, partitions, now);
+        partitions
     };
     let event = Event::JobStarted { job_id: lease.job, installation_id: lease.source, repo_count };
     let about = About { source: lease.source, sync: Some(lease.sync), job: Some(lease.job) };

@@ -123,7 +123,8 @@ async fn names(
     }
     if let Some((name, id)) = after {
         let name = push(&mut args, name);
-        of += &format!(" and (name, id) > ({name}, {})", push(&mut args, *id));
+        let id = push(&mut args, *id);
+        of = format!("{of} and (name, id) > ({name}, {id})");
     }
     let sql =
         format!("select name, id from sources where removed_at is null {of} order by name, id limit $1");

@@ -7,6 +7,7 @@ use domain::table::COMMITS;
 use domain::tenant::Role;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use store::{JobQuery, MakeToken, PartitionPage, RecordQuery, StatusQuery, SyncQuery};
+use tokio::task::JoinSet;
 
 use crate::bare;
 use crate::database::Database;
@@ -61,8 +62,8 @@ async fn every_read_is_answered_while_another_process_writes(database: &Database
     store.authenticate(token.text.expose(), at(3)).await.unwrap().unwrap();
     let held = Held::of(database).await;
     let writer = store.clone();
-    let write =
-        tokio::spawn(async move { writer.heartbeat(vec![(lease.job, lease.generation)], at(99)).await });
+    let mut write = JoinSet::new();
+    write.spawn(async move { writer.heartbeat(vec![(lease.job, lease.generation)], at(99)).await });
     let reading = async {
         let principal = store.authenticate(token.text.expose(), at(4)).await.unwrap().unwrap();
         let scope = Some(principal.tenant);
@@ -97,9 +98,9 @@ async fn every_read_is_answered_while_another_process_writes(database: &Database
         store.facts(source, &GROUP, at(4)).await.unwrap();
     };
     tokio::time::timeout(ANSWER_MAX, reading).await.expect("a read waited for the writer");
-    assert!(!write.is_finished(), "the lock was not held at all");
+    assert!(write.try_join_next().is_none(), "the lock was not held at all");
     held.let_go().await;
-    write.await.unwrap().unwrap();
+    write.join_next().await.unwrap().unwrap().unwrap();
 }
 
 async fn sources_are_named_in_pages(database: &Database) {
