@@ -32,6 +32,9 @@ class Sqlite:
     def settle(self):
         """Does what time would do."""
 
+    def execute(self, sql):
+        self._asked(lambda conn: conn.executescript(f"begin; {sql}; commit"))
+
     def number(self, sql):
         return self._asked(lambda conn: conn.execute(sql).fetchone()[0])
 
@@ -137,6 +140,9 @@ class Postgres:
     def settle(self):
         """Does what the server's own housekeeping would do within minutes."""
         self._psql("vacuum analyze")
+
+    def execute(self, sql):
+        self._psql(sql)
 
     def number(self, sql):
         return int(self._psql(f"{sql};").split()[-1])
