@@ -64,7 +64,7 @@ fn every_decision_says_what_to_do() {
         (Reason::Disabled, "switched off"),
         (Reason::NoOwner, "add it again"),
         (Reason::NothingToSync, "syncline source add github --name acme --update"),
-        (Reason::CooldownActive, "start it again in 12 min 0 s"),
+        (Reason::CooldownActive, "start it again in 12 min"),
         (
             Reason::RateLimited,
             "GitHub has 12 requests left for `acme` and 100 are kept back: start it again after 20",
