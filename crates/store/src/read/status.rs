@@ -155,6 +155,22 @@ struct Statements {
     failed: (String, Vec<Arg>),
 }
 
+/// Whether a source has partitions of these streams, and whether one of them failed.
+///
+/// A subquery with a limit is run for each source; `exists` may be turned into a scan of all partitions. One for each
+/// stream, and the first that finds something ends it: most sources have partitions of the first.
+fn probes(streams: &[String]) -> (String, String) {
+    let of_source =
+        "from partitions as partition where partition.source_id = source.id and partition.active and";
+    let probe = |stream: &String| format!("(select 1 {of_source} partition.stream = {stream} limit 1)");
+    let each = streams.iter().map(probe).collect::<Vec<_>>().join(", ");
+    let streams = streams.join(", ");
+    let failed = format!(
+        "(select 1 {of_source} partition.stream in ({streams}) and partition.error_code is not null limit 1)"
+    );
+    (format!("coalesce({each}, null) is not null"), format!("{failed} is not null"))
+}
+
 fn statements(conn: &Conn, query: &StatusQuery) -> Result<Statements, StoreError> {
     let mut args = Vec::new();
     let provider = push(&mut args, query.provider);
@@ -173,20 +189,12 @@ fn statements(conn: &Conn, query: &StatusQuery) -> Result<Statements, StoreError
     let (budget_args, mut failed_args) = (args.clone(), args.clone());
     let group = push(&mut args, query.group.name);
     let job_args = args.clone();
-    // A subquery with a limit is run for each source; `exists` may be turned into a scan of all partitions. One for each
-    // stream, and the first that finds something ends it: most sources have partitions of the first.
-    let of_source =
-        "from partitions as partition where partition.source_id = source.id and partition.active and";
     let streams: Vec<String> = query.group.streams.iter().map(|it| push(&mut args, it.name)).collect();
-    let probe = |stream: &String| format!("(select 1 {of_source} partition.stream = {stream} limit 1)");
-    let probes = streams.iter().map(probe).collect::<Vec<_>>().join(", ");
-    let streams = streams.join(", ");
+    let (has_partitions, has_failed) = probes(&streams);
     let main = format!(
         "select source.id, source.name, source.tenant_id, tenant.name as tenant_name, source.enabled,
             tenant.id is not null and tenant.revoked_at is null as has_owner,
-            coalesce({probes}, null) is not null as has_partitions,
-            (select 1 {of_source} partition.stream in ({streams}) and partition.error_code is not null limit 1)
-                is not null as has_failed,
+            {has_partitions} as has_partitions, {has_failed} as has_failed,
             (select max(created_at) from syncs as asked where asked.source_id = source.id
                 and asked.stream_group = {group} and asked.trigger = 'manual') as last_manual_at,
             (select min(not_before) from jobs as waiting where waiting.source_id = source.id
