@@ -13,6 +13,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+mod object;
+
+pub(crate) use self::object::{Object, body_text, listed, malformed, parts};
+
 /// Where a `Link` header leads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Links<'a> {

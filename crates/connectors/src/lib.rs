@@ -6,6 +6,7 @@ use domain::connector::Connector;
 
 #[cfg(test)]
 mod contract;
+mod git;
 pub mod github;
 pub mod jira;
 mod kit;

@@ -4,15 +4,15 @@
 //! and the comparison from there delivers the rest, counted; without either, the whole list pinned to the head is
 //! walked. A head is never done by less. Begin with [`step`].
 
-use domain::connector::{PAGE_REQUESTS_MAX, SEND_MAX, Step};
+use domain::connector::{SEND_MAX, Step};
 use domain::fault::Fault;
 use domain::page::{Cursor, Item, Next, Page, Read, Response};
 use serde::{Deserialize, Serialize};
 
 use super::listing::PER_PAGE;
-use super::wire::{self, Landing, malformed};
-use super::{limits, repository_id, request};
-use crate::kit;
+use super::{limits, repository_id, request, wire};
+use crate::git::{self, Chain, Landing, Listed, Plan};
+use crate::kit::{self, malformed};
 
 /// How many pages of a numbered list are asked side by side and make one page of ours.
 ///
@@ -91,8 +91,7 @@ fn begin_listing(base_url: &str, id: i64, item: &Item, got: &[Response]) -> Resu
     }
     limits::check(response)?;
     let mut landing = Landing::default();
-    let list = wire::text(&response.body, "commits")?;
-    let listed = wire::commits(id, list, &response.body, &mut landing)?;
+    let listed = land(id, response, &mut landing)?;
     // An answer that ignored the sha would list another branch, and the head would seem read.
     if listed.first_sha.as_deref() != Some(&item.wanted) {
         return Err(malformed("commits: the list does not begin with the commit asked for"));
@@ -116,7 +115,7 @@ fn go_on_listing(
     let mut landing = Landing::default();
     for response in got {
         check_walk(response)?;
-        wire::commits(id, wire::text(&response.body, "commits")?, &response.body, &mut landing)?;
+        land(id, response, &mut landing)?;
     }
     let links = got.last().map(|it| kit::links(&it.headers)).unwrap_or_default();
     let given = links.next.map(|next| (next.to_owned(), links.last.and_then(kit::page_number)));
@@ -184,7 +183,7 @@ impl Count {
     fn take(&mut self, id: i64, response: &Response, landing: &mut Landing) -> Result<(), Fault> {
         check_walk(response)?;
         let comparison = wire::comparison(&response.body)?;
-        let listed = wire::commits(id, comparison.commits.get(), &response.body, landing)?;
+        let listed = landing.list::<wire::Commit>(id, comparison.commits.get(), &response.body)?;
         self.delivered += listed.count;
         self.total = comparison.total_commits;
         Ok(())
@@ -214,48 +213,26 @@ fn check_walk(response: &Response) -> Result<(), Fault> {
     }
 }
 
-/// The answers to one item's comparison.
-struct Chain<'a> {
-    item: &'a Item,
-    /// Where to go on; the first address before anything was asked, `None` when nothing follows.
-    next: Option<String>,
-    answers: Vec<&'a Response>,
+/// Lands an answer that is a list.
+fn land(id: i64, response: &Response, landing: &mut Landing) -> Result<Listed, Fault> {
+    landing.list::<wire::Commit>(id, kit::body_text(&response.body, "commits")?, &response.body)
 }
 
 /// Compares the leading items side by side, and follows each as far as one page may.
 fn compare(repository_url: &str, id: i64, items: &[Item], got: &[Response]) -> Result<Step, Fault> {
-    let mut chains: Vec<Chain<'_>> = items
-        .iter()
-        .take(SEND_MAX)
-        .take_while(|it| it.cursor.is_none())
-        .map_while(|item| {
-            let (from, to) = (from(item)?, &item.wanted);
-            let url = || {
-                let (from, to) = (kit::escaped(from), kit::escaped(to));
-                format!("{repository_url}/compare/{from}...{to}?per_page={PER_PAGE}")
-            };
-            // A new branch at its base's head has nothing of its own.
-            Some(Chain { item, next: (from != to).then(url), answers: Vec::new() })
-        })
-        .collect();
-    let mut unread = got.iter();
-    let mut asked = 0;
-    loop {
-        let room = SEND_MAX.min(PAGE_REQUESTS_MAX - asked);
-        let round: Vec<&mut Chain<'_>> =
-            chains.iter_mut().filter(|it| it.next.is_some()).take(room).collect();
-        if round.is_empty() {
-            return compared_page(id, &chains);
-        }
-        if unread.len() == 0 {
-            return Ok(Step::Send(round.iter().filter_map(|it| it.next.clone()).map(request).collect()));
-        }
-        asked += round.len();
-        for (chain, response) in round.into_iter().zip(unread.by_ref()) {
-            chain.answers.push(response);
-            let good = response.status == 200;
-            chain.next = kit::links(&response.headers).next.filter(|_| good).map(ToOwned::to_owned);
-        }
+    let first = |item: &Item| {
+        let (from, to) = (from(item)?, &item.wanted);
+        let url = || {
+            let (from, to) = (kit::escaped(from), kit::escaped(to));
+            format!("{repository_url}/compare/{from}...{to}?per_page={PER_PAGE}")
+        };
+        // A new branch at its base's head has nothing of its own.
+        Some((from != to).then(url))
+    };
+    let next = |_: &Chain<'_>, response: &Response| kit::links(&response.headers).next.map(ToOwned::to_owned);
+    match git::follow(items, got, first, next) {
+        Plan::Ask(urls) => Ok(Step::Send(urls.into_iter().map(request).collect())),
+        Plan::Read(chains) => compared_page(id, &chains),
     }
 }
 
@@ -270,7 +247,7 @@ fn compared_page(id: i64, chains: &[Chain<'_>]) -> Result<Step, Fault> {
                 page.next = more(chain.item, next.clone(), count.into());
             }
             (Ok(_), None) if position == 0 => return Err(Fault::CursorLost),
-            (Err(fault), _) if position == 0 || concerns_all(&fault) => return Err(fault),
+            (Err(fault), _) if position == 0 || git::concerns_all(&fault) => return Err(fault),
             // The others stay due, and each becomes the first in its turn: nothing is given up here.
             (Ok(_) | Err(_), _) => {}
         }
@@ -285,11 +262,6 @@ fn read_chain(id: i64, chain: &Chain<'_>, landing: &mut Landing) -> Result<Count
         count.take(id, response, landing)?;
     }
     Ok(count)
-}
-
-/// Says whether a refusal is not about one comparison but about every request.
-fn concerns_all(fault: &Fault) -> bool {
-    matches!(fault, Fault::RateLimited { .. } | Fault::Unauthorized)
 }
 
 fn more(item: &Item, next: String, way: Way) -> Next {

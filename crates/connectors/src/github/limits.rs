@@ -9,8 +9,8 @@ use domain::fault::{Cause, Fault};
 use domain::page::{Headers, Response};
 use jiff::Timestamp;
 
-use super::wire::{self, malformed};
-use crate::kit;
+use super::wire;
+use crate::kit::{self, malformed};
 
 /// The budget that all reading of repositories, branches and commits spends.
 pub(super) const CORE: &str = "core";

@@ -1,17 +1,16 @@
 //! The listings: repositories, and a repository's branches.
 //!
-//! Each page is one conditional request. A listing never builds the address of a page that a link names.
+//! Each page is one conditional request.
 
 use domain::connector::Step;
 use domain::fault::Fault;
-use domain::page::{Cursor, Next, Page, Partition, Read, Response, Sweep, Wanted};
+use domain::page::{Next, Page, Partition, Read, Response, Sweep, Wanted};
 use jiff::SignedDuration;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::tables::{BRANCHES_STREAM, COMMITS_STREAM, REPOSITORIES_STREAM};
 use super::{limits, repository_id, request, wire};
-use crate::kit;
+use crate::{git, kit};
 
 /// The partition of all repositories that the credential sees; no repository's name lacks a slash.
 const VISIBLE: &str = "visible";
@@ -49,10 +48,10 @@ pub(super) fn repositories(read: &Read<'_>, got: &[Response]) -> Result<Step, Fa
         page.partitions.push(branches_of(&repository));
         return Ok(Step::Page(page));
     }
-    let url = here(read, || format!("{}/user/repos?per_page={PER_PAGE}", read.source.base_url))?;
+    let url = git::here(read, || format!("{}/user/repos?per_page={PER_PAGE}", read.source.base_url))?;
     let Some(response) = got.first() else { return Ok(send(url)) };
     limits::check(response)?;
-    let listed = wire::listed(&response.body, "repositories")?;
+    let listed = kit::listed(&response.body, "repositories")?;
     let sweep = Sweep { owner: None, items: None, partitions: Some(BRANCHES_STREAM.to_owned()) };
     let mut page = Page::empty(onward(&url, response, listed.len(), sweep));
     for raw in listed {
@@ -79,14 +78,15 @@ fn branches_of(repository: &wire::Repository) -> Partition {
 /// Reads the next page of a repository's branches; its last page finds the partition of its commits.
 pub(super) fn branches(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
     let id = repository_id(read)?;
-    let url =
-        here(read, || format!("{}/repositories/{id}/branches?per_page={PER_PAGE}", read.source.base_url))?;
+    let url = git::here(read, || {
+        format!("{}/repositories/{id}/branches?per_page={PER_PAGE}", read.source.base_url)
+    })?;
     let Some(response) = got.first() else { return Ok(send(url)) };
     let listed = if limits::is_empty_repository(response) {
         Vec::new()
     } else {
         limits::check(response)?;
-        wire::listed(&response.body, "branches")?
+        kit::listed(&response.body, "branches")?
     };
     let sweep = Sweep {
         owner: Some(id),
@@ -118,40 +118,9 @@ pub(super) fn branches(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault>
     Ok(Step::Page(page))
 }
 
-/// Where a listing stands.
-#[derive(Deserialize)]
-struct Place {
-    next: String,
-}
-
-/// Returns the address that the cursor names, or that of the first page.
-fn here(read: &Read<'_>, first: impl FnOnce() -> String) -> Result<String, Fault> {
-    match read.cursor {
-        None => Ok(first()),
-        Some(cursor) => Place::deserialize(&cursor.0).map(|it| it.next).map_err(|_| Fault::CursorLost),
-    }
-}
-
-/// Goes on with the next link as given, else ends the listing.
-///
-/// A page's validator covers its body, not its links. So where the last page is full, a record added behind it would
-/// leave that page unchanged and stay unseen: such a page is followed by the one after it, empty until then.
 fn onward(url: &str, response: &Response, listed: usize, sweep: Sweep) -> Next {
     let given = kit::links(&response.headers).next.map(ToOwned::to_owned);
-    let behind = || (listed >= PER_PAGE).then(|| page_behind(url)).flatten();
-    match given.or_else(behind) {
-        Some(next) => Next::More(Cursor(json!({ "next": next }))),
-        None => Next::CaughtUp { cursor: None, sweep: Some(sweep) },
-    }
-}
-
-/// Returns the address of the page after `url`, where pages are numbered.
-fn page_behind(url: &str) -> Option<String> {
-    if let Some(number) = kit::page_number(url) {
-        return kit::with_page_number(url, number + 1);
-    }
-    // Only the first page, whose address is ours, bears no number.
-    url.ends_with(&format!("?per_page={PER_PAGE}")).then(|| format!("{url}&page=2"))
+    git::onward(url, given, listed >= PER_PAGE, sweep)
 }
 
 fn send(url: String) -> Step {

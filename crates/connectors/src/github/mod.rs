@@ -17,6 +17,8 @@ mod tables;
 mod tests;
 mod wire;
 
+use crate::kit;
+
 /// Reads GitHub, and GitHub Enterprise Server under its own base URL.
 #[derive(Clone, Copy, Debug)]
 pub struct GitHub;
@@ -35,7 +37,7 @@ impl Connector for GitHub {
             tables::REPOSITORIES_STREAM => listing::repositories(read, got),
             tables::BRANCHES_STREAM => listing::branches(read, got),
             tables::COMMITS_STREAM => commits::step(read, got),
-            _ => Err(wire::malformed("the connector has no such stream")),
+            _ => Err(kit::malformed("the connector has no such stream")),
         }
     }
 
@@ -88,7 +90,7 @@ fn is_repository_name(name: &str) -> bool {
 
 /// Returns GitHub's number of the repository that a partition of branches or commits belongs to.
 fn repository_id(read: &Read<'_>) -> Result<i64, Fault> {
-    read.partition.parse().map_err(|_| wire::malformed("the partition's key is no repository's number"))
+    read.partition.parse().map_err(|_| kit::malformed("the partition's key is no repository's number"))
 }
 
 /// Returns a request that spends the usual budget.

@@ -8,8 +8,8 @@ use domain::page::{Read, Request, Response};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::wire::{Object, malformed};
 use super::{limits, time};
+use crate::kit::{Object, malformed};
 
 /// How many answers [`probes`] asks for.
 pub(super) const PROBES: usize = 2;

@@ -16,9 +16,9 @@ use super::account::{self, Account, Dialect, Known};
 use super::limits::{self, CHANGELOG, ISSUE, SEARCH};
 use super::listing::{Turn, Walk, number};
 use super::tables::CARDS_STREAM;
-use super::wire::{self, malformed};
+use super::wire;
 use super::{request_time, time};
-use crate::kit;
+use crate::kit::{self, malformed};
 
 /// How many issues of a search are asked for: what Data Center gives at most as it comes. Cloud gives a hundred.
 const PER_PAGE: usize = 1000;

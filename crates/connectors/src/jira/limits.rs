@@ -11,8 +11,7 @@ use domain::page::{Headers, Request, Response};
 use jiff::Timestamp;
 
 use super::time;
-use super::wire::malformed;
-use crate::kit;
+use crate::kit::{self, malformed};
 
 /// The endpoints that Cloud's burst limit is counted for, one bucket each.
 pub(super) const BOARDS: &str = "boards";

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use super::account::{self, PROBES};
 use super::limits::{self, BOARDS};
 use super::tables::{BOARDS_STREAM, ISSUES_STREAM, SPRINTS_STREAM};
-use super::wire::{self, malformed};
+use super::wire;
 use super::{Settings, request_time};
-use crate::kit;
+use crate::kit::{self, malformed};
 
 /// The most boards or sprints that Jira gives in a page.
 const PER_PAGE: usize = 50;

@@ -24,6 +24,8 @@ mod tests;
 mod time;
 mod wire;
 
+use crate::kit;
+
 /// Reads Jira Cloud and Jira Data Center.
 #[derive(Clone, Copy, Debug)]
 pub struct Jira;
@@ -49,7 +51,7 @@ impl Connector for Jira {
             tables::SPRINTS_STREAM => listing::sprints(read, got),
             tables::ISSUES_STREAM => jira::issues(read, got),
             tables::CARDS_STREAM => jira::cards(read, got),
-            _ => Err(wire::malformed("the connector has no such stream")),
+            _ => Err(kit::malformed("the connector has no such stream")),
         }
     }
 

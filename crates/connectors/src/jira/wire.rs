@@ -3,7 +3,6 @@
 //! Absent and odd values become null here; only what identifies a record may be missed. Nothing here sends or decides
 //! what is read next.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -11,62 +10,21 @@ use domain::fault::Fault;
 use domain::page::Record;
 use domain::table::{Cell, JIRA_CARDS, SPRINTS};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::tables::JIRA_BOARDS;
 use super::time;
-use crate::kit;
+use crate::kit::{self, Object, malformed};
 
-/// Returns the fault for an answer that does not have the promised shape.
-pub(super) fn malformed(what: impl Into<String>) -> Fault {
-    Fault::Malformed { what: what.into() }
+/// Reads a moment as this site writes it.
+fn moment(object: &Object<'_>, name: &str) -> Option<Timestamp> {
+    time::instant(&object.text(name)?)
 }
 
-/// A JSON object whose members are read one by one, so that an odd one costs no other.
-pub(super) struct Object<'a>(HashMap<Cow<'a, str>, &'a RawValue>);
-
-impl<'a> Object<'a> {
-    /// Reads a body, or a part of one.
-    pub(super) fn of(body: &'a Bytes, what: &str) -> Result<Self, Fault> {
-        let text = kit::text(body).map_err(|_| malformed(format!("{what}: not UTF-8")))?;
-        Self::read(text).ok_or_else(|| malformed(format!("{what}: no JSON object")))
-    }
-
-    fn read(text: &'a str) -> Option<Self> {
-        kit::members(text).map(Self)
-    }
-
-    fn raw(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.get(name).copied().filter(|it| it.get() != "null")
-    }
-
-    fn value<T: Deserialize<'a>>(&self, name: &str) -> Option<T> {
-        serde_json::from_str(self.raw(name)?.get()).ok()
-    }
-
-    /// Reads a text.
-    pub(super) fn text(&self, name: &str) -> Option<String> {
-        self.value(name)
-    }
-
-    fn object(&self, name: &str) -> Option<Object<'a>> {
-        Self::read(self.raw(name)?.get())
-    }
-
-    /// Reads a text of an object inside.
-    fn inside(&self, name: &str, member: &str) -> Option<String> {
-        self.object(name)?.text(member)
-    }
-
-    fn moment(&self, name: &str) -> Option<Timestamp> {
-        time::instant(&self.text(name)?)
-    }
-
-    /// Reads a number, which the platform's API writes as text and the boards' API as a number.
-    fn number(&self, name: &str) -> Option<i64> {
-        self.value(name).or_else(|| self.text(name)?.parse().ok())
-    }
+/// Reads a number, which the platform's API writes as text and the boards' API as a number.
+fn number(object: &Object<'_>, name: &str) -> Option<i64> {
+    object.value(name).or_else(|| object.text(name)?.parse().ok())
 }
 
 /// One page of a list by offset.
@@ -84,9 +42,7 @@ pub(super) struct Listed {
 pub(super) fn listed(body: &Bytes, name: &str, start: usize) -> Result<Listed, Fault> {
     let page = Object::of(body, name)?;
     let raw = page.raw(name).ok_or_else(|| malformed(format!("{name}: no list")))?;
-    let mut values = Vec::new();
-    kit::elements::<&RawValue>(raw.get(), |raw, _| values.push(body.slice_ref(raw.as_bytes())))
-        .map_err(|_| malformed(format!("{name}: no JSON array")))?;
+    let values = kit::parts(raw.get(), body, name)?;
     let total: Option<usize> = page.value("total");
     let counted = total.is_some_and(|it| start + values.len() >= it);
     let is_last = page.value("isLast").unwrap_or(counted);
@@ -95,7 +51,7 @@ pub(super) fn listed(body: &Bytes, name: &str, start: usize) -> Result<Listed, F
 
 /// Whole boards, sprints and issues say who they are.
 fn id(object: &Object<'_>, what: &str) -> Result<i64, Fault> {
-    object.number("id").ok_or_else(|| malformed(format!("{what}: no id")))
+    number(object, "id").ok_or_else(|| malformed(format!("{what}: no id")))
 }
 
 /// What is read of a board beside its record.
@@ -141,7 +97,7 @@ pub(super) fn sprint(board: i64, raw: Bytes, records: &mut Vec<Record>) -> Resul
     let object = Object::of(&raw, "sprint")?;
     let id = id(&object, "sprint")?;
     let (name, state) = (object.text("name"), object.text("state").map(|it| it.to_ascii_lowercase()));
-    let closed_at = object.moment("completeDate").filter(|_| state.as_deref() == Some("closed"));
+    let closed_at = moment(&object, "completeDate").filter(|_| state.as_deref() == Some("closed"));
     let is_active = state.as_deref() == Some("active");
     let cells = vec![
         Cell::Integer(board),
@@ -149,10 +105,10 @@ pub(super) fn sprint(board: i64, raw: Bytes, records: &mut Vec<Record>) -> Resul
         name.clone().into(),
         state.into(),
         object.text("goal").into(),
-        object.moment("startDate").into(),
-        object.moment("endDate").into(),
-        object.moment("completeDate").into(),
-        object.number("originBoardId").into(),
+        moment(&object, "startDate").into(),
+        moment(&object, "endDate").into(),
+        moment(&object, "completeDate").into(),
+        number(&object, "originBoardId").into(),
     ];
     drop(object);
     records.push(Record { table: &SPRINTS, cells, raw: Some(raw) });
@@ -257,9 +213,9 @@ impl Card<'_> {
             fields.inside("parent", "key").into(),
             labels,
             fields.text("duedate").into(),
-            fields.moment("created").into(),
-            fields.moment("updated").into(),
-            fields.moment("resolutiondate").into(),
+            moment(&fields, "created").into(),
+            moment(&fields, "updated").into(),
+            moment(&fields, "resolutiondate").into(),
             url.into(),
             Cell::Json(self.details(&object, &fields)?),
         ];
@@ -274,7 +230,7 @@ impl Card<'_> {
         let older = self.older.iter().filter_map(|it| serde_json::from_slice(it).ok());
         for raw in older.chain(shown.iter().copied()) {
             let change = Object::read(raw.get()).ok_or_else(|| malformed("changelog: no JSON object"))?;
-            let (at, number) = (change.moment("created"), change.number("id"));
+            let (at, number) = (moment(&change, "created"), number(&change, "id"));
             seen.insert((number, number.is_none().then_some(raw.get())), (at, number, raw));
         }
         let mut changes: Vec<_> = seen.into_values().collect();

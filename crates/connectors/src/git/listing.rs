@@ -1,0 +1,46 @@
+//! Listings page by page: where one stands, and how it goes on.
+//!
+//! A listing never builds the address of a page that a link names.
+
+use domain::fault::Fault;
+use domain::page::{Cursor, Next, Read, Sweep};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::kit;
+
+/// Where a listing stands.
+#[derive(Deserialize)]
+struct Place {
+    next: String,
+}
+
+/// Returns the address that the cursor names, or that of the first page.
+pub(crate) fn here(read: &Read<'_>, first: impl FnOnce() -> String) -> Result<String, Fault> {
+    match read.cursor {
+        None => Ok(first()),
+        Some(cursor) => Place::deserialize(&cursor.0).map(|it| it.next).map_err(|_| Fault::CursorLost),
+    }
+}
+
+/// Goes on from the page at `url`, whose answer gave an address to go on with or none, else ends the listing.
+///
+/// A page's validator covers its body, not its links. So where the last page is full, a record added behind it would
+/// leave that page unchanged and stay unseen: such a page is followed by the one after it, empty until then.
+pub(crate) fn onward(url: &str, given: Option<String>, is_full: bool, sweep: Sweep) -> Next {
+    let behind = || is_full.then(|| page_behind(url)).flatten();
+    match given.or_else(behind) {
+        Some(next) => Next::More(Cursor(json!({ "next": next }))),
+        None => Next::CaughtUp { cursor: None, sweep: Some(sweep) },
+    }
+}
+
+/// Returns the address of the page after `url`, where pages are numbered.
+pub(crate) fn page_behind(url: &str) -> Option<String> {
+    if let Some(number) = kit::page_number(url) {
+        return kit::with_page_number(url, number + 1);
+    }
+    // Only the first page, whose address is ours, bears neither a number nor a word of the host's to go on by.
+    let (_, query) = url.split_once('?')?;
+    query.starts_with("per_page=").then(|| format!("{url}&page=2"))
+}
