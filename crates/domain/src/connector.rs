@@ -89,6 +89,8 @@ pub struct Spec {
     pub token_env: &'static str,
     /// Whether nothing can be read without a credential.
     pub needs_token: bool,
+    /// What credentials begin with that the provider gives out for something else, each with what is to be said of it.
+    pub refused_tokens: &'static [(&'static str, &'static str)],
     /// How the credential goes into a request.
     pub auth: Auth,
     /// Headers that every request carries.
@@ -106,6 +108,12 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// Says why a credential cannot be used here, where its beginning tells.
+    #[must_use]
+    pub fn refuses_token(&self, token: &str) -> Option<&'static str> {
+        self.refused_tokens.iter().find(|(beginning, _)| token.starts_with(beginning)).map(|(_, why)| *why)
+    }
+
     /// Finds a stream and its group.
     #[must_use]
     pub fn stream(&self, name: &str) -> Option<(&'static Group, &'static Stream)> {

@@ -42,6 +42,12 @@ pub struct SourceChanges {
     pub enabled: Option<bool>,
 }
 
+/// Refuses a credential that the provider gives out for something else.
+fn usable(spec: &Spec, token: &Secret) -> Result<(), Error> {
+    let why = spec.refuses_token(token.expose());
+    why.map_or(Ok(()), |why| Err(Error::Invalid { field: "token", why: why.to_owned() }))
+}
+
 /// Returns what every connector offers, for help texts and checks.
 pub fn provider_specs() -> impl Iterator<Item = &'static Spec> {
     connectors::ALL.iter().map(|it| it.spec())
@@ -56,6 +62,9 @@ impl SyncService {
         let connector = connector(&add.provider)?;
         let settings = settings(connector.spec(), add.base_url.as_deref(), add.options)?;
         let roots = connector.roots(&settings)?;
+        if let Some(token) = &add.token {
+            usable(connector.spec(), token)?;
+        }
         let new = NewSource {
             tenant: self.owner().await?,
             name: name(&add.name)?,
@@ -81,6 +90,9 @@ impl SyncService {
         let options = changes.options.unwrap_or(row.settings.options);
         let settings = settings(connector.spec(), Some(&base_url), options)?;
         let roots = connector.roots(&settings)?;
+        if let SecretChange::Set(token) = &changes.token {
+            usable(connector.spec(), token)?;
+        }
         let kept = row.has_secret && matches!(changes.token, SecretChange::Keep);
         if kept && !is_same_keeper(&row.settings.base_url, &base_url) {
             let why = "the credential was given for another server; name the one for this server with --token-env VARIABLE"
