@@ -5,13 +5,14 @@
 
 mod clock;
 mod error;
-mod faults;
 mod github;
+mod gitlab;
 mod hash;
 mod jira;
 mod limits;
 mod lock;
 mod report;
+mod rest;
 mod server;
 mod world;
 
@@ -25,12 +26,11 @@ use tokio::task::JoinSet;
 
 use self::clock::Clock;
 pub use self::error::{Error, SpecError};
-pub use self::faults::{Faults, Provider};
 pub use self::jira::CardPaths;
 use self::jira::Deployment;
 pub use self::limits::Limits;
 pub use self::report::{Endpoint, LimitsMet, Report, Violation, ViolationKind};
-pub use self::server::Login;
+pub use self::server::{Faults, Login, Provider};
 use self::server::{Jira, Service};
 use self::world::Links;
 pub use self::world::site::{
@@ -57,7 +57,7 @@ pub struct Options {
     pub limits: Limits,
     /// What its Jira is like.
     pub jira: JiraOptions,
-    /// How many things people do a second, at both providers together; 0 is nobody at work, and `ACTIVITY_PER_S_MAX`
+    /// How many things people do a second, at all providers together; 0 is nobody at work, and `ACTIVITY_PER_S_MAX`
     /// the most.
     pub activity_per_s: f64,
 }
@@ -168,6 +168,23 @@ impl Sim {
     #[must_use]
     pub fn github_url(&self) -> String {
         format!("http://{}/github", self.address)
+    }
+
+    /// Returns the base URL of its GitLab, which shows the same repositories.
+    #[must_use]
+    pub fn gitlab_url(&self) -> String {
+        format!("http://{}{}", self.address, gitlab::PREFIX)
+    }
+
+    /// Lists what it serves, by the provider's name; the two kinds of Jira show one site.
+    #[must_use]
+    pub fn providers(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("github", self.github_url()),
+            ("gitlab", self.gitlab_url()),
+            ("jira", self.jira_cloud_url()),
+            ("jira-dc", self.jira_dc_url()),
+        ]
     }
 
     /// Returns the base URL of its Jira Cloud.

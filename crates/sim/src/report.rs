@@ -13,16 +13,18 @@ use crate::lock::hold;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Endpoint {
-    /// GitHub: one repository.
+    /// A git host: one repository.
     Repo,
-    /// GitHub: a list of repositories.
+    /// A git host: a list of repositories.
     Repos,
-    /// GitHub: branches, one or a list.
+    /// A git host: branches, one or a list.
     Branches,
-    /// GitHub: commits, one or a list.
+    /// A git host: commits, one or a list.
     Commits,
-    /// GitHub: a comparison.
+    /// A git host: a comparison.
     Compare,
+    /// GitLab: where two histories part.
+    MergeBase,
     /// Jira: what the server is.
     ServerInfo,
     /// Jira: who asks.
@@ -73,6 +75,10 @@ pub struct LimitsMet {
     pub primary: u64,
     /// Answers of GitHub's secondary limit.
     pub secondary: u64,
+    /// Answers of GitLab's limit per minute, absurd ones among them.
+    pub gitlab: u64,
+    /// Answers of GitLab's limits inside the application.
+    pub gitlab_application: u64,
     /// Answers of Jira Cloud's quota.
     pub jira_quota: u64,
     /// Answers of Jira Cloud's burst limit.

@@ -20,10 +20,10 @@ const EXAMPLES: &str = "Examples:
   syncline sim --latency-ms 50 --faults 5xx=0.05,cut=0.02,seed=7
   syncline sim --limits primary=60,window=120      a small budget, to see a sync wait
 
-Faults: seed=N; only=github|jira; 5xx, cut, html, slow, reset, secondary, hang = a probability from 0 to 1; empty,
+Faults: seed=N; only=github|gitlab|jira; 5xx, cut, html, slow, reset, secondary, hang = a probability from 0 to 1; empty,
 gone, legal, denied, opaque, nolast = OWNER/NAME; renamed=OWNER/OLD>OWNER/NEW.
-Limits: primary, points, concurrent, anonymous, jira_quota, jira_burst, jira_writes, dc_bucket, dc_fill = a number
-(0 switches it off); window, jira_window, dc_interval = seconds.
+Limits: primary, points, concurrent, anonymous, gitlab, jira_quota, jira_burst, jira_writes, dc_bucket, dc_fill = a
+number (0 switches it off); window, jira_window, dc_interval = seconds.
 What it was asked, and every rule that was broken: the report under /__sim/report of the same address.";
 
 /// Run fake providers to rehearse against
@@ -41,7 +41,7 @@ pub(crate) struct SimArgs {
     world: WorldArgs,
     #[command(flatten)]
     site: SiteArgs,
-    /// How many things people do a second by themselves, at both providers; 0 is nobody at work, 50 the most
+    /// How many things people do a second by themselves, at all providers; 0 is nobody at work, 50 the most
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = rate)]
     activity: f64,
     /// How long every answer takes at least
@@ -132,7 +132,7 @@ pub(crate) async fn run(args: SimArgs, app: &App) -> anyhow::Result<Exit> {
     // Listened for before anything is printed: whoever reads the line may end us at once.
     let stop = Stop::listen(&app.out, "")?;
     let sim = start(options).await?;
-    let providers = providers(&sim);
+    let providers = sim.providers();
     let width = providers.iter().map(|it| it.0.len()).max().unwrap_or(0);
     for (provider, url) in &providers {
         app.out.line(format!("{provider:width$}  {url}"))?;
@@ -162,9 +162,4 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
 /// Starts a simulator; what can be wrong is what was asked for.
 pub(crate) async fn start(options: sim::Options) -> anyhow::Result<sim::Sim> {
     sim::start(options).await.map_err(|it| Failure::usage(it.to_string()))
-}
-
-/// Lists what a simulator serves, by the provider's name; the two kinds of Jira show one site.
-pub(crate) fn providers(sim: &sim::Sim) -> Vec<(&'static str, String)> {
-    vec![("github", sim.github_url()), ("jira", sim.jira_cloud_url()), ("jira-dc", sim.jira_dc_url())]
 }

@@ -3,8 +3,9 @@
 
 use jiff::Timestamp;
 
-use super::person::{API, WEB, login, node_id, put, put_account, put_string};
+use super::person::{API, WEB, login, node_id, put_account};
 use crate::hash::{mix, pick};
+use crate::rest::{put, put_string};
 use crate::world::{Graph, Person, Sha, Text};
 
 /// About how long a commit gets, so that a page's buffer grows once.

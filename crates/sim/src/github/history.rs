@@ -3,15 +3,13 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
-use super::answer::Answer;
+use super::answer::{not_found, refusal};
 use super::commit::{COMMIT_BYTES, put_commit, put_single};
-use super::link::{Page, Paths};
-use super::person::{API, WEB, put, put_string};
-use super::route::{Query, encode_name};
+use super::link::{PER_PAGE, Paths};
+use super::person::{API, WEB};
 use crate::hash::Digest;
 use crate::lock::read;
+use crate::rest::{Answer, Page, Query, encode, put, put_list, put_string};
 use crate::world::{Graph, History, Identity, Links, Repository, Sha, State};
 
 /// Commits in a comparison that does not say which page it wants: the latest ones.
@@ -43,7 +41,7 @@ impl Place<'_> {
 
     /// Lists the branches by name.
     pub(super) fn branches(&self) -> Answer {
-        let page = Page::read(&self.query);
+        let page = Page::read(&self.query, PER_PAGE);
         let mut listed: Vec<(String, Sha, bool)> = Vec::new();
         if !self.is_empty() {
             let graph = read(&self.history.graph);
@@ -74,7 +72,7 @@ impl Place<'_> {
         let graph = read(&self.history.graph);
         let Some(head) = graph.branches.get(name).copied().filter(|_| self.identity.state != State::Empty)
         else {
-            return Answer::refusal(404, "Branch not found");
+            return refusal(404, "Branch not found");
         };
         let protected = name == graph.default_branch;
         let content =
@@ -87,7 +85,7 @@ impl Place<'_> {
             put_string(&mut out, &name);
             put(&mut out, &[",\"commit\":"]);
             put_single(&mut out, &read(&history.graph), head, &full_name);
-            let encoded = encode_name(&name);
+            let encoded = encode(&name);
             let this = [API, "/repos/", &full_name, "/branches/", &encoded].concat();
             put(
                 &mut out,
@@ -115,31 +113,23 @@ impl Place<'_> {
     /// Lists commits as `git log` does.
     pub(super) fn commits(&self) -> Answer {
         if self.is_empty() {
-            return Answer::refusal(409, "Git Repository is empty.");
+            return refusal(409, "Git Repository is empty.");
         }
         let asked = self.query.get("top").or_else(|| self.query.get("sha"));
         let asked = asked.unwrap_or_else(|| read(&self.history.graph).default_branch.clone());
-        let Some(head) = self.repository.resolve(&self.history, &asked) else { return Answer::not_found() };
+        let Some(head) = self.repository.resolve(&self.history, &asked) else { return not_found() };
         let order = self.history.order(head);
-        let order = match (self.time("since"), self.time("until")) {
-            (Err(()), _) | (_, Err(())) => return Answer::refusal(422, "Invalid request.\n\nInvalid date."),
-            (Ok(None), Ok(None)) => order,
-            (Ok(since), Ok(until)) => {
-                let graph = read(&self.history.graph);
-                let inside = |at: &u32| {
-                    let date = graph.date(*at);
-                    since.is_none_or(|since| date >= since) && until.is_none_or(|until| date <= until)
-                };
-                order.iter().copied().filter(inside).collect()
-            }
+        let order = match (self.query.time("since"), self.query.time("until")) {
+            (Err(()), _) | (_, Err(())) => return refusal(422, "Invalid request.\n\nInvalid date."),
+            (Ok(since), Ok(until)) => self.history.within(&order, since, until),
         };
-        let mut page = Page::read(&self.query);
+        let mut page = Page::read(&self.query, PER_PAGE);
         let mut range = page.range(order.len());
         let shown = |at: u32| read(&self.history.graph).sha(at).to_string();
         if let Some(last) = self.query.get("last_sha") {
             let last = self.repository.resolve(&self.history, &last);
             let Some(at) = last.and_then(|last| order.iter().position(|at| *at == last)) else {
-                return Answer::not_found();
+                return not_found();
             };
             page.number = 1;
             range = at + 1..(at + 1 + page.size).min(order.len());
@@ -166,10 +156,10 @@ impl Place<'_> {
     /// Shows one commit.
     pub(super) fn commit(&self, name: &str) -> Answer {
         if self.is_empty() {
-            return Answer::refusal(409, "Git Repository is empty.");
+            return refusal(409, "Git Repository is empty.");
         }
         let Some(at) = self.repository.resolve(&self.history, name) else {
-            return Answer::refusal(422, &format!("No commit found for SHA: {name}"));
+            return refusal(422, &format!("No commit found for SHA: {name}"));
         };
         let (history, full_name) = (Arc::clone(&self.history), self.identity.full_name());
         let body = move || {
@@ -184,13 +174,13 @@ impl Place<'_> {
     pub(super) fn compare(&self, base: &str, head: &str) -> Answer {
         let find = |name| self.repository.resolve(&self.history, name);
         let (false, Some(from), Some(to)) = (self.is_empty(), find(base), find(head)) else {
-            return Answer::not_found();
+            return not_found();
         };
         let found = self.history.compare(from, to);
         let Some(merge_base) = found.merge_base else {
-            return Answer::refusal(404, &format!("No common ancestor between {base} and {head}."));
+            return refusal(404, &format!("No common ancestor between {base} and {head}."));
         };
-        let (total, page) = (found.ahead.len(), Page::read(&self.query));
+        let (total, page) = (found.ahead.len(), Page::read(&self.query, PER_PAGE));
         let paged = self.query.get("page").is_some() || self.query.get("per_page").is_some();
         let range = if paged { page.range(total) } else { total.saturating_sub(COMPARE_UNPAGED)..total };
         let link = if paged { self.paths.numbered(&self.query, page, total, true) } else { None };
@@ -215,26 +205,6 @@ impl Place<'_> {
         let graph = read(&self.history.graph);
         listed.iter().fold(self.digest(kind), |digest, at| digest.bytes(&graph.sha(*at).0))
     }
-
-    /// Reads a time from the query, in whole seconds.
-    fn time(&self, key: &str) -> Result<Option<i64>, ()> {
-        let Some(text) = self.query.get(key) else { return Ok(None) };
-        // A date alone means its midnight.
-        let text = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text };
-        text.parse::<Timestamp>().map(|time| Some(time.as_second())).map_err(|_| ())
-    }
-}
-
-/// Appends a JSON array.
-fn put_list<T>(out: &mut Vec<u8>, entries: &[T], mut each: impl FnMut(&mut Vec<u8>, &T)) {
-    out.push(b'[');
-    for (number, entry) in entries.iter().enumerate() {
-        if number > 0 {
-            out.push(b',');
-        }
-        each(out, entry);
-    }
-    out.push(b']');
 }
 
 fn put_commits(out: &mut Vec<u8>, graph: &Graph, listed: &[u32], full_name: &str) {

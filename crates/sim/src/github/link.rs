@@ -3,40 +3,10 @@
 
 use std::fmt::Write as _;
 
-use super::route::Query;
+use crate::rest::{Page, Query};
 
 /// Entries on a page when the request does not say.
-const PER_PAGE: usize = 30;
-/// More are cut to this, without an error.
-const PER_PAGE_MAX: usize = 100;
-
-/// Which page was asked for.
-#[derive(Clone, Copy)]
-pub(crate) struct Page {
-    /// Counted from 1.
-    pub(crate) number: usize,
-    /// Entries on a page.
-    pub(crate) size: usize,
-}
-
-impl Page {
-    /// Reads the page from the query.
-    pub(crate) fn read(query: &Query<'_>) -> Self {
-        let size = query.number("per_page").unwrap_or(PER_PAGE).min(PER_PAGE_MAX);
-        Self { number: query.number("page").unwrap_or(1), size }
-    }
-
-    /// Returns the page's part of so many entries.
-    pub(crate) fn range(self, entries: usize) -> std::ops::Range<usize> {
-        let start = (self.number - 1).saturating_mul(self.size).min(entries);
-        start..start.saturating_add(self.size).min(entries)
-    }
-
-    /// Counts the pages of so many entries.
-    fn last(self, entries: usize) -> usize {
-        entries.div_ceil(self.size).max(1)
-    }
-}
+pub(super) const PER_PAGE: usize = 30;
 
 /// Where links lead.
 pub(crate) struct Paths<'a> {

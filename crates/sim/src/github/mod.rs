@@ -11,14 +11,16 @@ mod route;
 
 use serde_json::{Value, json};
 
-pub(crate) use self::answer::Answer;
+pub(crate) use self::answer::refusal;
+use self::answer::{moved, not_found};
 use self::history::Place;
-use self::link::{Page, Paths};
+use self::link::{PER_PAGE, Paths};
 use self::person::account_id;
 pub(crate) use self::route::Route;
-use self::route::{Address, Listing, Part, Query, below_repository};
+use self::route::{Address, Listing, Part, below_repository};
 use crate::error::Error;
 use crate::lock::read;
+use crate::rest::{Answer, Page, Query};
 use crate::world::{Repository, State, World};
 
 /// How much of the primary limit is left.
@@ -63,7 +65,7 @@ pub(crate) fn answer(world: &World, route: &Route, ask: &Ask<'_>) -> Result<Answ
     Ok(match route {
         Route::RateLimit => rate_limit(ask),
         Route::User | Route::Repos(Listing::User | Listing::Installation) if !ask.authorised => {
-            Answer::refusal(401, "Requires authentication")
+            refusal(401, "Requires authentication")
         }
         Route::User => Answer::value(&repository::user()),
         Route::Repos(listing) => repositories(world, listing, ask)?,
@@ -74,10 +76,10 @@ pub(crate) fn answer(world: &World, route: &Route, ask: &Ask<'_>) -> Result<Answ
             };
             match found {
                 Some(found) => one_repository(&found, address, part, ask)?,
-                None => Answer::not_found(),
+                None => not_found(),
             }
         }
-        Route::Unknown => Answer::not_found(),
+        Route::Unknown => not_found(),
     })
 }
 
@@ -97,11 +99,11 @@ fn rate_limit(ask: &Ask<'_>) -> Answer {
 }
 
 /// Refuses what a repository's state forbids.
-fn refusal(state: State) -> Option<Answer> {
+fn forbids(state: State) -> Option<Answer> {
     match state {
         State::Ok | State::Empty => None,
-        State::Gone => Some(Answer::not_found()),
-        State::Denied => Some(Answer::refusal(403, "Resource not accessible by personal access token")),
+        State::Gone => Some(not_found()),
+        State::Denied => Some(refusal(403, "Resource not accessible by personal access token")),
         State::Legal => Some(Answer::refusal_with(
             451,
             &json!({
@@ -119,7 +121,7 @@ fn one_repository(
     ask: &Ask<'_>,
 ) -> Result<Answer, Error> {
     let identity = found.identity();
-    if let Some(refusal) = refusal(identity.state) {
+    if let Some(refusal) = forbids(identity.state) {
         return Ok(refusal);
     }
     let numeric = format!("/repositories/{}{}", found.id, below_repository(ask.path));
@@ -127,7 +129,7 @@ fn one_repository(
         && !identity.full_name().eq_ignore_ascii_case(name)
     {
         let mark = if ask.query.is_empty() { "" } else { "?" };
-        return Ok(Answer::moved(format!("{}{numeric}{mark}{}", ask.base, ask.query)));
+        return Ok(moved(format!("{}{numeric}{mark}{}", ask.base, ask.query)));
     }
     let paths = Paths { base: ask.base, asked: ask.path, numeric: &numeric };
     let place =
@@ -141,7 +143,7 @@ fn one_repository(
         Part::Commits => place.commits(),
         Part::Commit(name) => place.commit(name),
         Part::Compare(base, head) => place.compare(base, head),
-        Part::Unknown => Answer::not_found(),
+        Part::Unknown => not_found(),
     })
 }
 
@@ -152,7 +154,7 @@ fn repositories(world: &World, listing: &Listing, ask: &Ask<'_>) -> Result<Answe
     if let Listing::Owner(owner, _) = listing {
         listed.retain(|(identity, _)| repository::is_account(owner, &identity.owner));
         if listed.is_empty() {
-            return Ok(Answer::not_found());
+            return Ok(not_found());
         }
     }
     listed.sort_by_key(|(identity, _)| identity.full_name());
@@ -163,7 +165,7 @@ fn repositories(world: &World, listing: &Listing, ask: &Ask<'_>) -> Result<Answe
         _ => ask.path.to_owned(),
     };
     let (query, entries) = (Query(ask.query), listed.len());
-    let page = Page::read(&query);
+    let page = Page::read(&query, PER_PAGE);
     let mut shown = Vec::new();
     for (identity, found) in &listed[page.range(entries)] {
         shown.push(repository::repository(found.id, identity, &read(&found.current()?.graph)));

@@ -2,6 +2,7 @@
 //! Must never name this server in a body: bodies look the same wherever the simulator listens.
 
 use crate::hash::Digest;
+use crate::rest::put;
 
 /// Where the real API is; bodies name it, links and redirects name this server.
 pub(super) const API: &str = "https://api.github.com";
@@ -20,41 +21,6 @@ const URLS: [(&str, &str); 9] = [
     ("events_url", "/events{/privacy}"),
     ("received_events_url", "/received_events"),
 ];
-
-/// Appends text.
-pub(super) fn put(out: &mut Vec<u8>, parts: &[&str]) {
-    for part in parts {
-        out.extend_from_slice(part.as_bytes());
-    }
-}
-
-/// Appends a JSON string.
-pub(super) fn put_string(out: &mut Vec<u8>, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut from = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        let short = match byte {
-            b'"' | b'\\' => *byte,
-            b'\n' => b'n',
-            b'\r' => b'r',
-            b'\t' => b't',
-            0..=0x1f => 0,
-            _ => continue,
-        };
-        out.extend_from_slice(&bytes[from..at]);
-        from = at + 1;
-        if short == 0 {
-            out.extend_from_slice(b"\\u00");
-            out.extend([HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        } else {
-            out.extend([b'\\', short]);
-        }
-    }
-    out.extend_from_slice(&bytes[from..]);
-    out.push(b'"');
-}
 
 /// Makes a login from an address.
 pub(super) fn login(email: &str) -> String {

@@ -93,7 +93,7 @@ pub(super) fn repository(id: u64, identity: &Identity, graph: &Graph) -> Value {
         "clone_url": format!("{web}.git"), "svn_url": web, "homepage": "", "size": graph.len(),
         "stargazers_count": 0, "watchers_count": 0, "language": "Rust", "has_issues": true, "has_projects": true,
         "has_wiki": false, "has_pages": false, "has_discussions": false, "forks_count": 0, "mirror_url": null,
-        "archived": false, "disabled": false, "open_issues_count": 0, "license": null, "allow_forking": true,
+        "archived": identity.archived, "disabled": false, "open_issues_count": 0, "license": null, "allow_forking": true,
         "is_template": false, "web_commit_signoff_required": false, "topics": [], "visibility": "private",
         "forks": 0, "open_issues": 0, "watchers": 0, "default_branch": graph.default_branch,
         "permissions": { "admin": false, "maintain": false, "push": false, "triage": false, "pull": true },

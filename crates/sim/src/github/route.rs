@@ -1,9 +1,8 @@
 //! Reads what a request asks for from its path and query.
 //! Must never look at a world.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-
 use crate::report::Endpoint;
+use crate::rest::decode;
 
 /// What a request asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -108,43 +107,9 @@ pub(crate) fn below_repository(path: &str) -> &str {
     path.match_indices('/').nth(cut).map_or("", |(at, _)| &path[at..])
 }
 
-/// What need not be encoded in a path segment.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
-/// Encodes a branch name as one path segment.
-pub(super) fn encode_name(name: &str) -> String {
-    utf8_percent_encode(name, PLAIN).to_string()
-}
-
-fn decode(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
-}
-
-/// The parts of a query, as they were written.
-pub(crate) struct Query<'a>(pub(crate) &'a str);
-
-impl Query<'_> {
-    /// Iterates over the parts as they were written.
-    pub(crate) fn parts(&self) -> impl Iterator<Item = &str> {
-        self.0.split('&').filter(|part| !part.is_empty())
-    }
-
-    /// Reads one value; an empty one counts as absent.
-    pub(crate) fn get(&self, key: &str) -> Option<String> {
-        let value = self.parts().find_map(|part| part.strip_prefix(key)?.strip_prefix('='))?;
-        // In a query a plus stands for a space, as in a form.
-        Some(decode(&value.replace('+', " "))).filter(|value| !value.is_empty())
-    }
-
-    /// Reads a number above 0.
-    pub(crate) fn number(&self, key: &str) -> Option<usize> {
-        self.get(key)?.parse().ok().filter(|number| *number > 0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Address, Listing, Part, Query, Route, below_repository};
+    use super::{Address, Listing, Part, Route, below_repository};
 
     #[test]
     fn names_with_slashes_are_read_encoded_and_plain() {
@@ -172,7 +137,5 @@ mod tests {
         assert_eq!(below_repository("/repos/o/r/branches/a%2Fb"), "/branches/a%2Fb");
         assert_eq!(below_repository("/repositories/7/commits"), "/commits");
         assert_eq!(below_repository("/repos/o/r"), "");
-        assert_eq!(Query("sha=a+b&page=0").get("sha").as_deref(), Some("a b"));
-        assert_eq!(Query("sha=a+b&page=0").number("page"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What a request spends on its way through the gate, at either provider.
+//! What a request spends on its way through the gate, at every provider.
 //! Must never let one through that its own book refuses.
 
 use std::time::{Duration, Instant};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Limits;
 use super::gate::{NO_TOKEN, Passage};
 use super::github::Refusal;
+use super::gitlab::Throttle;
 use super::jira::{Bucket, Call, Shown, Stop};
 use super::kind::Kind;
 use crate::github::Allowance;
@@ -13,6 +14,7 @@ use crate::lock::hold;
 
 /// What the secondary limit asks for when too many requests run at once.
 const CROWDED_S: u64 = 2;
+
 impl Passage {
     /// Shows what is left, without spending.
     pub(crate) fn allowance(&self) -> Allowance {
@@ -58,6 +60,13 @@ impl Passage {
     fn primary(&self, limits: Limits) -> u32 {
         let anonymous = self.token() == NO_TOKEN && limits.anonymous > 0;
         if anonymous { limits.anonymous } else { limits.primary }
+    }
+}
+
+impl Passage {
+    /// Counts a request to GitLab, and tells how its credential stands.
+    pub(crate) fn charge_gitlab(&self) -> Throttle {
+        self.with(|gate, account| account.gitlab.charge(gate.limits, gate.now_ms()))
     }
 }
 

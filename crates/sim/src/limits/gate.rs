@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::kind::{Kind, Scope};
-use super::{Limits, github, jira};
+use super::{Limits, github, gitlab, jira};
 use crate::clock::Clock;
 use crate::hash::Digest;
 use crate::lock::hold;
@@ -63,6 +63,7 @@ impl Demand {
 pub(super) struct Account {
     pub(super) in_flight: u32,
     pub(super) github: github::Book,
+    pub(super) gitlab: gitlab::Book,
     pub(super) jira: jira::Book,
     demands: Vec<Demand>,
 }

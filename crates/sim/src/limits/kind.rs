@@ -10,6 +10,10 @@ pub(crate) enum Kind {
     Primary,
     /// GitHub: too much in a short time.
     Secondary,
+    /// GitLab: requests per minute.
+    Throttle,
+    /// GitLab: too many to one endpoint.
+    Application,
     /// Jira Cloud: points per hour.
     Quota,
     /// Jira Cloud: requests per second to one endpoint.
@@ -26,6 +30,8 @@ impl Kind {
         match self {
             Self::Primary => &mut met.primary,
             Self::Secondary => &mut met.secondary,
+            Self::Throttle => &mut met.gitlab,
+            Self::Application => &mut met.gitlab_application,
             Self::Quota => &mut met.jira_quota,
             Self::Burst => &mut met.jira_burst,
             Self::Writes => &mut met.jira_writes,
@@ -37,6 +43,8 @@ impl Kind {
         match self {
             Self::Primary => "primary limit",
             Self::Secondary => "secondary limit",
+            Self::Throttle => "limit per minute",
+            Self::Application => "application limit",
             Self::Quota => "quota",
             Self::Burst => "burst limit",
             Self::Writes => "limit of writes to an issue",

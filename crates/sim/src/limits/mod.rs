@@ -4,6 +4,7 @@
 mod charge;
 mod gate;
 mod github;
+mod gitlab;
 mod jira;
 mod kind;
 
@@ -11,13 +12,14 @@ use std::str::FromStr;
 
 pub(crate) use self::gate::{Gate, Passage};
 pub(crate) use self::github::Refusal;
+pub(crate) use self::gitlab::Throttle;
 pub(crate) use self::jira::{Call, Shown, Stop};
 pub(crate) use self::kind::{Kind, Scope};
 use crate::error::{SpecError, pairs};
 
 /// What is allowed in a limit setting.
-const ALLOWED: &str = "primary, points, concurrent, anonymous, window, jira_quota, jira_window, jira_burst, jira_writes, \
-                       dc_bucket, dc_fill and dc_interval are allowed";
+const ALLOWED: &str = "primary, points, concurrent, anonymous, window, gitlab, jira_quota, jira_window, jira_burst, \
+                       jira_writes, dc_bucket, dc_fill and dc_interval are allowed";
 
 /// The limits of every credential; 0 switches one off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct Limits {
     pub anonymous: u32,
     /// GitHub: the length of the primary limit's window.
     pub window_s: u64,
+    /// GitLab: requests per minute and credential.
+    pub gitlab: u32,
     /// Jira Cloud: points per window of an access token; logins with an API token are exempt.
     pub jira_quota: u32,
     /// Jira Cloud: the length of the quota's window, which begins at a multiple of it: an hour at the full hour.
@@ -57,6 +61,8 @@ impl Default for Limits {
             concurrent: gate::CONCURRENT_MAX,
             anonymous: 0,
             window_s: 3_600,
+            // GitLab.com's own number for whoever is known.
+            gitlab: 2_000,
             // Atlassian's own numbers: the smallest quota, and the burst limits that all sites have.
             jira_quota: 65_000,
             jira_window_s: 3_600,
@@ -89,6 +95,7 @@ impl FromStr for Limits {
                 "concurrent" => limits.concurrent = number?,
                 "anonymous" => limits.anonymous = number?,
                 "window" => limits.window_s = seconds()?.into(),
+                "gitlab" => limits.gitlab = number?,
                 "jira_quota" => limits.jira_quota = number?,
                 "jira_window" => limits.jira_window_s = seconds()?,
                 "jira_burst" => limits.jira_burst = number?,
@@ -113,6 +120,7 @@ mod tests {
             ("primary=-1", "primary=-1"),
             ("window=0", "from 1"),
             ("prime=3", "concurrent"),
+            ("gitlab=many", "whole number"),
             ("jira_window=0", "from 1"),
             ("dc_bucket=x", "whole number"),
         ] {

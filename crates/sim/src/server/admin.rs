@@ -22,7 +22,7 @@ use crate::world::{Control, World};
 /// A change is a line of JSON.
 const CONTROL_BYTES_MAX: usize = 64 << 10;
 /// What is here, for whoever looks.
-const HELP: &str = "GET /github/…, GET /__sim/report, POST /__sim/reset, GET /__sim/truth[?repository=OWNER/NAME], \
+const HELP: &str = "GET /github/…, GET /gitlab/api/v4/…, GET /__sim/report, POST /__sim/reset, GET /__sim/truth[?repository=OWNER/NAME], \
                     POST /__sim/github/repos/OWNER/NAME, GET /jira/cloud/…, GET /jira/dc/…, GET /__sim/jira/truth, \
                     POST /__sim/jira, POST /__sim/clock, POST /__sim/work";
 /// Where the Jira site is changed, and the clock is set.
@@ -37,7 +37,7 @@ const SITE_CONTROLS: &str = "edit, comment, move, change_project, create, delete
     close_sprint, delete_sprint, project_access, board_access, time_zone, repeated_hour and lag_ms are allowed; docs/sim.md shows each";
 /// What a change may be.
 const CONTROLS: &str = "{\"rename\":\"OWNER/NAME\"}, {\"state\":\"ok|empty|gone|legal|denied\"}, \
-    {\"push\":{\"branch\":…,\"commits\":1,\"days_old\":0}}, {\"create_branch\":{\"name\":…,\"from\":…}}, \
+    {\"archive\":true}, {\"push\":{\"branch\":…,\"commits\":1,\"days_old\":0}}, {\"create_branch\":{\"name\":…,\"from\":…}}, \
     {\"merge\":{\"branch\":…,\"into\":…}}, {\"force_push\":{\"branch\":…}} and {\"delete_branch\":{\"branch\":…}} \
     are allowed";
 

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Method;
 use http::header::{self, HeaderName};
 use hyper::{Request, Response};
 
 use super::Service;
 use super::body::Sending;
+use super::faults::{Fault, Provider};
+use super::host::{self, authorization, text};
 use super::reply::Reply;
-use crate::faults::{Fault, Provider};
-use crate::github::{self, Allowance, Answer, Ask, Route, VERSIONS};
+use crate::github::{self, Allowance, Ask, Route, VERSIONS, refusal};
 use crate::hash::{Digest, mix};
 use crate::limits::{Kind, Passage, Refusal, Scope};
+use crate::rest::Answer;
 
 /// What the secondary limit asks for when a fault makes it answer.
 const FAULT_RETRY_S: u64 = 2;
@@ -37,16 +37,9 @@ const NO_AGENT: &str = "\r\nRequest forbidden by administrative rules. Please ma
 const UNICORN: &str = "<!DOCTYPE html>\n<html>\n  <head><title>Unicorn! &middot; GitHub</title></head>\n  <body>\n    \
                        <p><strong>We had issues producing the response to your request.</strong></p>\n  </body>\n</html>\n";
 
-/// A request, apart from its connection.
+/// A request to GitHub, apart from its connection.
 struct Asked {
-    get: bool,
-    path: String,
-    query: String,
-    base: String,
-    token: Option<String>,
-    accept: String,
-    condition: Option<String>,
-    gzip: bool,
+    host: host::Asked,
     agent: bool,
     version: String,
 }
@@ -54,57 +47,24 @@ struct Asked {
 impl Asked {
     fn read<B>(request: &Request<B>) -> Self {
         let headers = request.headers();
-        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let path = request.uri().path();
-        let bearer = text(header::AUTHORIZATION).and_then(|value| value.split_once(' '));
-        let token = bearer
-            .filter(|(scheme, _)| ["bearer", "token"].iter().any(|known| scheme.eq_ignore_ascii_case(known)));
-        let version = text(HeaderName::from_static("x-github-api-version"));
+        let version = text(headers, HeaderName::from_static("x-github-api-version"));
         Self {
-            get: matches!(*request.method(), Method::GET | Method::HEAD),
-            path: path.strip_prefix("/github").unwrap_or(path).to_owned(),
-            query: request.uri().query().unwrap_or_default().to_owned(),
-            base: format!("http://{}/github", text(header::HOST).unwrap_or("localhost")),
-            token: token.map(|(_, token)| token.trim().to_owned()).filter(|token| !token.is_empty()),
-            accept: text(header::ACCEPT).unwrap_or_default().to_owned(),
-            condition: text(header::IF_NONE_MATCH).map(str::to_owned),
-            gzip: text(header::ACCEPT_ENCODING)
-                .is_some_and(|value| value.to_ascii_lowercase().contains("gzip")),
-            agent: text(header::USER_AGENT).is_some_and(|agent| !agent.is_empty()),
+            host: host::Asked::read(request, "/github", authorization(headers, &["bearer", "token"])),
+            agent: text(headers, header::USER_AGENT).is_some_and(|agent| !agent.is_empty()),
             version: version.unwrap_or(VERSIONS[0]).to_owned(),
         }
     }
 
     /// Makes the weak tag of one representation.
     fn tag(&self, content: u128) -> String {
-        let digest = Digest::new(12).bytes(self.path.as_bytes()).bytes(self.query.as_bytes());
-        let digest =
-            digest.bytes(self.accept.as_bytes()).bytes(self.token.as_deref().unwrap_or_default().as_bytes());
+        let host::Asked { path, query, accept, token, .. } = &self.host;
+        let digest = Digest::new(12).bytes(path.as_bytes()).bytes(query.as_bytes());
+        let digest = digest.bytes(accept.as_bytes()).bytes(token.as_deref().unwrap_or_default().as_bytes());
         format!("W/\"{content:032x}{:032x}\"", digest.bytes(&content.to_le_bytes()).finish())
-    }
-
-    /// Tells whether the client has this representation.
-    fn has(&self, tag: &str) -> bool {
-        let bare = tag.trim_start_matches("W/");
-        self.condition.as_deref().is_some_and(|known| {
-            known
-                .split(',')
-                .map(str::trim)
-                .any(|known| known == "*" || known.trim_start_matches("W/") == bare)
-        })
     }
 }
 
 impl Reply {
-    fn plain(answer: Answer) -> Self {
-        let mut reply = Self::new(answer.status, Bytes::from((answer.body)()));
-        reply.set("content-type", answer.media);
-        if let Some(location) = answer.location {
-            reply.set("location", &location);
-        }
-        reply
-    }
-
     fn rate(&mut self, allowance: Allowance) {
         self.set("x-ratelimit-limit", &allowance.limit.to_string());
         self.set("x-ratelimit-remaining", &allowance.remaining().to_string());
@@ -118,25 +78,14 @@ impl Service {
     /// Answers a request to GitHub.
     pub(super) async fn provide_github<B>(self: Arc<Self>, request: &Request<B>) -> Response<Sending> {
         let asked = Asked::read(request);
-        let route = Route::read(&asked.path);
+        let host = &asked.host;
+        let route = Route::read(&host.path);
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         self.recorder.asked(route.endpoint());
         let mut passage =
-            self.gate.enter(asked.token.as_deref().unwrap_or_default(), &format!("GET {}", asked.path), &[]);
+            self.gate.enter(host.token.as_deref().unwrap_or_default(), &format!("GET {}", host.path), &[]);
         let fault = self.fault(Provider::GitHub, number);
-        let mut wait = self.latency;
-        if let Some(Fault::Slow(extra)) = fault {
-            self.recorder.fault("slow");
-            wait += extra;
-        }
-        if fault == Some(Fault::Hang) {
-            self.recorder.fault("hang");
-            // Until the client gives up and closes the connection.
-            std::future::pending::<()>().await;
-        }
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
+        self.hold_up(fault).await;
         let version = if VERSIONS.contains(&asked.version.as_str()) {
             asked.version.clone()
         } else {
@@ -151,16 +100,7 @@ impl Service {
         reply.set("x-github-media-type", "github.v3; format=json");
         reply.set("vary", VARY);
         reply.set("date", &self.world.site().clock.http_date());
-        self.recorder.answered(reply.status);
-        let cut = fault == Some(Fault::Cut) && reply.body.len() > 1;
-        if cut {
-            self.recorder.fault("cut");
-        }
-        reply.response(
-            |body| {
-                if cut { Sending::half(body, passage) } else { Sending::whole(body, Some(passage)) }
-            },
-        )
+        self.hand_over(reply, fault, passage)
     }
 
     /// Lets a request through to the world, or answers in its place.
@@ -179,14 +119,11 @@ impl Service {
         if !asked.agent {
             return refused(Answer::html(403, NO_AGENT.to_owned()), passage);
         }
-        if asked.token.as_deref().is_some_and(|token| token.starts_with("bad")) {
-            return refused(Answer::refusal(401, "Bad credentials"), passage);
+        if asked.host.token.as_deref().is_some_and(|token| token.starts_with("bad")) {
+            return refused(refusal(401, "Bad credentials"), passage);
         }
         if !VERSIONS.contains(&asked.version.as_str()) {
-            return refused(
-                Answer::refusal(400, "The API version that was asked for is not supported."),
-                passage,
-            );
+            return refused(refusal(400, "The API version that was asked for is not supported."), passage);
         }
         if *route == Route::RateLimit {
             return Ok(passage.allowance());
@@ -203,7 +140,7 @@ impl Service {
             Some(Fault::ServerError(_) | Fault::Html | Fault::Reset(_) | Fault::Secondary) => {
                 Err(Box::new(self.serve_fault(fault, passage, allowance)))
             }
-            _ if !asked.get => refused(Answer::not_found(), passage),
+            _ if !asked.host.get => refused(refusal(404, "Not Found"), passage),
             _ => Ok(allowance),
         }
     }
@@ -227,10 +164,10 @@ impl Service {
                 return reply;
             }
             Some(Fault::ServerError(detail)) => match detail % 3 {
-                0 => Reply::plain(Answer::refusal(500, "Server Error")),
+                0 => Reply::plain(refusal(500, "Server Error")),
                 1 => Reply::plain(Answer::html(502, UNICORN.to_owned())),
                 _ => {
-                    let mut reply = Reply::plain(Answer::refusal(503, "Service unavailable"));
+                    let mut reply = Reply::plain(refusal(503, "Service unavailable"));
                     reply.set("retry-after", "1");
                     reply
                 }
@@ -243,7 +180,7 @@ impl Service {
 
     /// Answers for the primary limit.
     fn primary(&self, passage: &mut Passage, wait: Option<Duration>, allowance: Allowance) -> Reply {
-        let mut reply = Reply::plain(Answer::refusal(self.gate.limiting_status(Kind::Primary), PRIMARY));
+        let mut reply = Reply::plain(refusal(self.gate.limiting_status(Kind::Primary), PRIMARY));
         reply.rate(allowance);
         if let Some(wait) = wait {
             passage.demand(Kind::Primary, Scope::All, wait);
@@ -253,7 +190,7 @@ impl Service {
 
     /// Answers for the secondary limit, which shows no numbers.
     fn secondary(&self, passage: &mut Passage, after_s: u64) -> Reply {
-        let mut reply = Reply::plain(Answer::refusal(self.gate.limiting_status(Kind::Secondary), SECONDARY));
+        let mut reply = Reply::plain(refusal(self.gate.limiting_status(Kind::Secondary), SECONDARY));
         reply.set("retry-after", &after_s.to_string());
         passage.demand(Kind::Secondary, Scope::All, Duration::from_secs(after_s));
         reply
@@ -268,12 +205,12 @@ impl Service {
         passage: &Passage,
     ) -> Reply {
         let service = Arc::clone(self);
-        let authorised = asked.token.is_some();
+        let authorised = asked.host.token.is_some();
         let looked_up =
-            tokio::task::spawn_blocking(move || service.represent(&asked, &route, allowance)).await;
+            tokio::task::spawn_blocking(move || service.represent_github(&asked, &route, allowance)).await;
         let mut reply = looked_up.unwrap_or_else(|error| {
             tracing::error!(%error, "the simulator failed");
-            Reply::plain(Answer::refusal(500, "the simulator failed; its log says why"))
+            Reply::plain(refusal(500, "the simulator failed; its log says why"))
         });
         let free = reply.status == 304 && authorised;
         reply.rate(if free { passage.refund() } else { allowance });
@@ -281,32 +218,19 @@ impl Service {
     }
 
     /// Makes the representation that was asked for, or finds that the client has it.
-    fn represent(&self, asked: &Asked, route: &Route, allowance: Allowance) -> Reply {
-        let authorised = asked.token.is_some();
-        let Asked { path, query, base, version, .. } = asked;
-        let ask = Ask { path, query, base, authorised, version, allowance };
+    fn represent_github(&self, asked: &Asked, route: &Route, allowance: Allowance) -> Reply {
+        let host::Asked { path, query, base, token, .. } = &asked.host;
+        let authorised = token.is_some();
+        let ask = Ask { path, query, base, authorised, version: &asked.version, allowance };
         let answer = github::answer(&self.world, route, &ask).unwrap_or_else(|error| {
             tracing::warn!(%error, "the world cannot be read");
-            Answer::refusal(500, &error.to_string())
+            refusal(500, &error.to_string())
         });
-        let Some(content) = answer.content else { return Reply::plain(answer) };
-        let tag = asked.tag(content);
-        let mut reply = Reply::new(304, Bytes::new());
-        reply.set("etag", &tag);
-        let shared = if authorised { "private" } else { "public" };
-        reply.set("cache-control", &format!("{shared}, max-age=60, s-maxage=60"));
-        if asked.has(&tag) {
-            return reply;
-        }
-        let (body, gzip) = self.cache.body(Some(content), asked.gzip, answer.body);
-        reply.status = answer.status;
-        reply.body = body;
-        reply.set("content-type", answer.media);
-        if gzip {
-            reply.set("content-encoding", "gzip");
-        }
-        if let Some(link) = answer.link {
-            reply.set("link", &link);
+        let conditional = answer.content.is_some();
+        let mut reply = self.represent(&asked.host, answer, |content| asked.tag(content));
+        if conditional {
+            let shared = if authorised { "private" } else { "public" };
+            reply.set("cache-control", &format!("{shared}, max-age=60, s-maxage=60"));
         }
         reply
     }

@@ -4,10 +4,14 @@
 mod admin;
 mod body;
 mod encode;
+mod faults;
 mod github;
+mod gitlab;
+mod host;
 mod jira;
 mod reply;
 
+pub use self::faults::{Faults, Provider};
 pub(crate) use self::jira::Jira;
 pub use self::jira::Login;
 
@@ -27,10 +31,12 @@ use tokio::time::MissedTickBehavior;
 
 use self::body::Sending;
 use self::encode::Cache;
+use self::faults::Fault;
+use self::reply::Reply;
 use crate::ACTIVITY_PER_S_MAX;
-use crate::faults::{Fault, Faults, Provider};
+use crate::gitlab::PREFIX as GITLAB;
 use crate::jira::Deployment;
-use crate::limits::{Gate, Limits};
+use crate::limits::{Gate, Limits, Passage};
 use crate::lock::{read, write};
 use crate::report::Recorder;
 use crate::world::World;
@@ -79,6 +85,37 @@ impl Service {
         read(&self.faults).decide(provider, request)
     }
 
+    /// Takes the time that every answer takes, or that a fault makes it take.
+    async fn hold_up(&self, fault: Option<Fault>) {
+        let mut wait = self.latency;
+        if let Some(Fault::Slow(extra)) = fault {
+            self.recorder.fault("slow");
+            wait += extra;
+        }
+        if fault == Some(Fault::Hang) {
+            self.recorder.fault("hang");
+            // Until the client gives up and closes the connection.
+            std::future::pending::<()>().await;
+        }
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Counts an answer and sends it, or one half of it.
+    fn hand_over(&self, reply: Reply, fault: Option<Fault>, passage: Passage) -> Response<Sending> {
+        self.recorder.answered(reply.status);
+        let cut = fault == Some(Fault::Cut) && reply.body.len() > 1;
+        if cut {
+            self.recorder.fault("cut");
+        }
+        reply.response(
+            |body| {
+                if cut { Sending::half(body, passage) } else { Sending::whole(body, Some(passage)) }
+            },
+        )
+    }
+
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Sending> {
         let path = request.uri().path();
         let below = |prefix: &str| {
@@ -86,6 +123,8 @@ impl Service {
         };
         if below("/github") {
             self.provide_github(&request).await
+        } else if below(GITLAB) {
+            self.provide_gitlab(&request).await
         } else if below(Deployment::Cloud.prefix()) {
             self.provide_jira(Deployment::Cloud, request).await
         } else if below(Deployment::DataCenter.prefix()) {

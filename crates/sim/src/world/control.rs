@@ -22,6 +22,8 @@ pub enum Control {
     Rename(String),
     /// Sets what it answers with.
     State(State),
+    /// Archives it, or brings it back; it stays readable.
+    Archive(bool),
     /// Pushes commits.
     Push {
         /// The branch.
@@ -82,6 +84,7 @@ impl World {
         match control {
             Control::Rename(new) => self.rename(repository, new),
             Control::State(state) => self.set_state(repository, *state),
+            Control::Archive(archived) => self.archive(repository, *archived),
             Control::Push { branch, commits, days_old } => {
                 self.push_old(repository, branch, *commits, *days_old).map(drop)
             }
@@ -114,6 +117,12 @@ impl World {
     /// Sets what a repository answers with.
     pub fn set_state(&self, repository: &str, state: State) -> Result<(), Error> {
         self.repository(repository)?.change(|identity| identity.state = state);
+        Ok(())
+    }
+
+    /// Archives a repository, or brings it back.
+    pub fn archive(&self, repository: &str, archived: bool) -> Result<(), Error> {
+        self.repository(repository)?.change(|identity| identity.archived = archived);
         Ok(())
     }
 

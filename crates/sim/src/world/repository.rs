@@ -20,11 +20,11 @@ pub enum State {
     /// All is well.
     #[default]
     Ok,
-    /// It has no commit: 409 on its commits, no branches.
+    /// It has no commit: no branches, and 409 (GitHub) or 404 (GitLab) on its commits.
     Empty,
     /// It was deleted, or the credential may not know of it: 404.
     Gone,
-    /// It is blocked for legal reasons: 451.
+    /// It is blocked for legal reasons: 451 (GitHub) or 403 (GitLab).
     Legal,
     /// The credential lacks a permission: 403, with requests remaining.
     Denied,
@@ -53,12 +53,20 @@ pub(crate) struct Identity {
     pub(crate) state: State,
     /// How its commits list links.
     pub(crate) links: Links,
+    /// Whether nobody may write to it any more.
+    pub(crate) archived: bool,
 }
 
 impl Identity {
     /// Starts a repository that is well.
     pub(crate) fn new(owner: &str, name: &str) -> Self {
-        Self { owner: owner.to_owned(), name: name.to_owned(), state: State::Ok, links: Links::Numbered }
+        Self {
+            owner: owner.to_owned(),
+            name: name.to_owned(),
+            state: State::Ok,
+            links: Links::Numbered,
+            archived: false,
+        }
     }
 
     /// Returns `owner/name`.

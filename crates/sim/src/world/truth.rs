@@ -27,6 +27,8 @@ pub struct RepositoryTruth {
     pub id: u64,
     /// What it answers with; the rest is true whatever the state.
     pub state: State,
+    /// Whether it is archived.
+    pub archived: bool,
     /// The branch that is shown first.
     pub default_branch: String,
     /// Every commit that a branch reaches.
@@ -85,11 +87,11 @@ fn commit(graph: &Graph, at: u32) -> CommitTruth {
 pub(super) fn tell(repository: &Repository) -> Result<(Identity, RepositoryTruth), Error> {
     let history = repository.current()?;
     let identity = repository.identity();
-    let truth = with(repository.id, identity.state, &history);
+    let truth = with(repository.id, &identity, &history);
     Ok((identity, truth))
 }
 
-fn with(id: u64, state: State, history: &History) -> RepositoryTruth {
+fn with(id: u64, identity: &Identity, history: &History) -> RepositoryTruth {
     let graph = read(&history.graph);
     let branch = |(name, head): (&String, &u32)| {
         let truth = BranchTruth { head: graph.sha(*head).to_string(), shas: shas(&graph, [*head]) };
@@ -97,7 +99,8 @@ fn with(id: u64, state: State, history: &History) -> RepositoryTruth {
     };
     RepositoryTruth {
         id,
-        state,
+        state: identity.state,
+        archived: identity.archived,
         default_branch: graph.default_branch.clone(),
         shas: shas(&graph, graph.branches.values().copied()),
         branches: graph.branches.iter().map(branch).collect(),

@@ -7,9 +7,19 @@ use std::collections::{BinaryHeap, HashMap};
 use super::graph::Graph;
 
 /// One bit per commit.
-struct Marks(Vec<u64>);
+pub(crate) struct Marks(Vec<u64>);
 
 impl Marks {
+    /// Tells whether the mark is set; what was appended later has none.
+    pub(crate) fn has(&self, at: u32) -> bool {
+        self.0.get(at as usize / 64).is_some_and(|word| word & (1 << (at % 64)) != 0)
+    }
+
+    /// Weighs the marks, counted in indexes of commits.
+    pub(super) fn words(&self) -> usize {
+        self.0.len() * 2
+    }
+
     fn new(graph: &Graph) -> Self {
         Self(vec![0; graph.len() as usize / 64 + 1])
     }
@@ -23,27 +33,29 @@ impl Marks {
     }
 }
 
-/// Lists what is reachable from a head as `git log` does: latest committer date first, among those whose
+/// Lists what is reachable from the heads as `git log` does: latest committer date first, among those whose
 /// child was shown.
-pub(crate) fn order(graph: &Graph, head: u32) -> Vec<u32> {
-    by_date(graph, head, |_| true)
+pub(crate) fn order(graph: &Graph, heads: &[u32]) -> Vec<u32> {
+    by_date(graph, heads, |_| true)
 }
 
-/// Walks from a head by date, through the commits that are wanted.
-fn by_date(graph: &Graph, head: u32, wanted: impl Fn(u32) -> bool) -> Vec<u32> {
+/// Walks from the heads by date, through the commits that are wanted.
+fn by_date(graph: &Graph, heads: &[u32], wanted: impl Fn(u32) -> bool) -> Vec<u32> {
     let mut marks = Marks::new(graph);
     let mut queue = BinaryHeap::new();
     // Of two with the same date git shows the one first that it met first.
     let mut met = 0_u32;
     let mut order = Vec::new();
-    marks.set(head);
-    queue.push((graph.date(head), Reverse(met), head));
+    for head in heads.iter().copied().filter(|head| marks.set(*head)) {
+        queue.push((graph.date(head), Reverse(met), head));
+        met += 1;
+    }
     while let Some((_, _, at)) = queue.pop() {
         order.push(at);
         for parent in graph.parents(at) {
             if wanted(parent) && marks.set(parent) {
-                met += 1;
                 queue.push((graph.date(parent), Reverse(met), parent));
+                met += 1;
             }
         }
     }
@@ -60,6 +72,18 @@ pub(crate) fn reachable(graph: &Graph, heads: impl IntoIterator<Item = u32>) -> 
         found.extend(graph.parents(at).filter(|parent| marks.set(*parent)));
     }
     found
+}
+
+/// Marks everything that is reachable from a head.
+pub(crate) fn reach(graph: &Graph, head: u32) -> Marks {
+    let mut marks = Marks::new(graph);
+    let mut left = vec![head];
+    while let Some(at) = left.pop() {
+        if marks.set(at) {
+            left.extend(graph.parents(at));
+        }
+    }
+    marks
 }
 
 /// What lies between a base and a head.
@@ -123,7 +147,7 @@ pub(crate) fn compare(graph: &Graph, base: u32, head: u32) -> Comparison {
         }
     }
     let mut ahead_order =
-        if ahead == 0 { Vec::new() } else { by_date(graph, head, |at| flags.get(&at) == Some(&HEAD)) };
+        if ahead == 0 { Vec::new() } else { by_date(graph, &[head], |at| flags.get(&at) == Some(&HEAD)) };
     ahead_order.reverse();
     Comparison { ahead: ahead_order, behind, merge_base }
 }

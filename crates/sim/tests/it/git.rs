@@ -11,14 +11,14 @@ use tempfile::TempDir;
 use crate::client::{all_shas, get, shas, walk};
 
 /// A repository that git itself writes.
-struct Work {
+pub(crate) struct Work {
     folder: TempDir,
-    path: PathBuf,
-    clock: std::cell::Cell<u32>,
+    pub(crate) path: PathBuf,
+    pub(crate) clock: std::cell::Cell<u32>,
 }
 
 impl Work {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("my project");
         std::fs::create_dir(&path).unwrap();
@@ -27,12 +27,12 @@ impl Work {
         work
     }
 
-    fn git(&self, arguments: &[&str]) -> String {
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         git_at(&self.path, self.clock.get(), arguments)
     }
 
     /// Commits without a change, a minute after the last one.
-    fn commit(&self, message: &str) -> String {
+    pub(crate) fn commit(&self, message: &str) -> String {
         self.clock.set(self.clock.get() + 60);
         self.git(&["commit", "-q", "--allow-empty", "-m", message]);
         self.git(&["rev-parse", "HEAD"])
@@ -46,7 +46,7 @@ impl Work {
         }
     }
 
-    async fn serve(&self) -> Sim {
+    pub(crate) async fn serve(&self) -> Sim {
         serve(&self.path).await
     }
 }

@@ -1,4 +1,4 @@
-//! The simulator over real HTTP on loopback: what a client of GitHub or of Jira would see.
+//! The simulator over real HTTP on loopback: what a client of GitHub, GitLab or Jira would see.
 //! Must never look inside; a real git repository or the world's own truth is what answers are compared with.
 
 #[cfg(test)]
@@ -13,6 +13,8 @@ mod endpoint;
 mod fault;
 #[cfg(test)]
 mod git;
+#[cfg(test)]
+mod gitlab;
 #[cfg(test)]
 mod history;
 #[cfg(test)]

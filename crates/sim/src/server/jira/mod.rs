@@ -17,8 +17,8 @@ use hyper::{Request, Response};
 
 use super::Service;
 use super::body::Sending;
+use super::faults::{Fault, Provider};
 use super::reply::Reply;
-use crate::faults::{Fault, Provider};
 use crate::hash::{Digest, mix};
 use crate::jira::{self, Answer, Ask, CardPaths, Deployment, Route, Standing};
 use crate::limits::{Call, Passage, Shown};
@@ -113,19 +113,7 @@ impl Service {
         let request = format!("{} {}{}", asked.method, deployment.prefix(), asked.path);
         let mut passage = self.gate.enter(&asked.account(), &request, &call.parts());
         let fault = self.fault(Provider::Jira, number);
-        let mut wait = self.latency;
-        if let Some(Fault::Slow(extra)) = fault {
-            self.recorder.fault("slow");
-            wait += extra;
-        }
-        if fault == Some(Fault::Hang) {
-            self.recorder.fault("hang");
-            // Until the client gives up and closes the connection.
-            std::future::pending::<()>().await;
-        }
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
+        self.hold_up(fault).await;
         let mut reply = match self.admit_jira(&asked, &call, &mut passage, fault) {
             Err(reply) => *reply,
             Ok((standing, shown)) => {
@@ -140,16 +128,7 @@ impl Service {
             Deployment::DataCenter => reply.set("x-arequestid", &format!("{number}x{number}x1")),
         }
         reply.set("vary", "Accept-Encoding");
-        self.recorder.answered(reply.status);
-        let cut = fault == Some(Fault::Cut) && reply.body.len() > 1;
-        if cut {
-            self.recorder.fault("cut");
-        }
-        reply.response(
-            |body| {
-                if cut { Sending::half(body, passage) } else { Sending::whole(body, Some(passage)) }
-            },
-        )
+        self.hand_over(reply, fault, passage)
     }
 
     /// Tells whose request it is, or refuses it.

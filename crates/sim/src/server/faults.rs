@@ -8,7 +8,7 @@ use crate::error::{SpecError, pairs};
 use crate::hash::mix;
 
 /// What is allowed in a fault setting.
-const ALLOWED: &str = "seed=NUMBER, only=github|jira, 5xx|cut|html|slow|reset|secondary|hang=PROBABILITY (0 to 1, together at most 1), \
+const ALLOWED: &str = "seed=NUMBER, only=github|gitlab|jira, 5xx|cut|html|slow|reset|secondary|hang=PROBABILITY (0 to 1, together at most 1), \
                        empty|gone|legal|denied|opaque|nolast=OWNER/NAME, renamed=OWNER/OLD>OWNER/NEW";
 
 /// Which faults to serve, and which repositories are not as usual.
@@ -24,7 +24,7 @@ pub struct Faults {
     pub html: f64,
     /// How often an answer takes 300 ms to 2 s.
     pub slow: f64,
-    /// How often the primary limit answers with an absurd reset.
+    /// How often a limit answers with an absurd reset.
     pub reset: f64,
     /// How often the secondary limit answers.
     pub secondary: f64,
@@ -53,6 +53,8 @@ pub struct Faults {
 pub enum Provider {
     /// GitHub.
     GitHub,
+    /// GitLab.
+    GitLab,
     /// Jira, of either kind.
     Jira,
 }
@@ -147,8 +149,9 @@ impl Faults {
         } else if key == "only" {
             self.only = Some(match value {
                 "github" => Provider::GitHub,
+                "gitlab" => Provider::GitLab,
                 "jira" => Provider::Jira,
-                _ => return Err("github or jira is allowed"),
+                _ => return Err("github, gitlab or jira is allowed"),
             });
         } else if key == "renamed" {
             let names = value.split_once('>').and_then(|(old, new)| full_name(old).zip(full_name(new)));
@@ -201,7 +204,7 @@ mod tests {
         for (spec, key, allowed) in [
             ("5xx=2", "5xx=2", "0 to 1"),
             ("seed=x", "seed=x", "whole number"),
-            ("only=gitlab", "only=gitlab", "github or jira"),
+            ("only=gitea", "only=gitea", "github, gitlab or jira"),
             ("gone=repo", "gone=repo", "OWNER/NAME"),
             ("renamed=a/b", "renamed=a/b", "OWNER/OLD>OWNER/NEW"),
             ("seed=1,5x=0.1", "5x=0.1", "secondary"),
