@@ -12,10 +12,10 @@ mod progress;
 mod telemetry;
 mod words;
 
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tokio::runtime::Builder;
 
 use cli::{App, Cli, Command};
 use config::{Config, Layers};
@@ -40,19 +40,30 @@ fn main() -> ExitCode {
     }
 }
 
-/// Threads beyond one for each core where others are answered too: a page that was read is taken apart at one go, in
-/// milliseconds, and while that happens on every core a question would wait for its turn again and again. The system
-/// gives a thread that slept its turn at once. Each costs some MiB.
+/// Threads that answer requests and do nothing else: a page that was read is taken apart at one go, in milliseconds, and
+/// while that happens on every core a question would wait for its turn again and again. Answers are small: two do.
 const ANSWERING_THREADS: usize = 2;
+
+/// By how much the rest of a server steps behind its answering threads, in the system's scale from 0 to 19. Syncing
+/// then takes what others leave on a busy machine, a third of an even share, and all of an idle one.
+const BEHIND: i32 = 5;
 
 fn run(cli: Cli, config: Config, out: &Output) -> anyhow::Result<Exit> {
     // Sends what is left when everything else has ended, outside the runtime.
     let _traces = telemetry::start(&config, out);
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if matches!(cli.command, Command::Serve(_)) {
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        builder.worker_threads(cores + ANSWERING_THREADS);
+    let is_server = matches!(cli.command, Command::Serve(_));
+    let answering = is_server
+        .then(|| Builder::new_multi_thread().worker_threads(ANSWERING_THREADS).enable_all().build())
+        .transpose()?;
+    if is_server && let Err(error) = rustix::process::nice(BEHIND) {
+        // Threads have the rank of the one that makes them, so what is made from here on steps behind what was before.
+        tracing::debug!(%error, "syncing does not step behind answering");
     }
-    let runtime = builder.enable_all().build()?;
-    runtime.block_on(cli::run(cli.command, App { config, tenant: cli.global.tenant, out: out.clone() }))
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    let handle = answering.as_ref().map(|it| it.handle().clone());
+    let app = App { config, tenant: cli.global.tenant, out: out.clone(), answering: handle };
+    let ended = runtime.block_on(cli::run(cli.command, app));
+    drop(runtime);
+    drop(answering);
+    ended
 }

@@ -41,8 +41,12 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
 /// that is silent for ten seconds is of a process or machine that stands still, and others wait for its jobs.
 const IDLE_IN_TRANSACTION_MS: &str = "10000";
 
-/// Connections of one process to a server: its workers' commits, and a few readers.
-const CONNECTIONS_MAX: u32 = 16;
+/// Connections of one process to a server that write: its workers' commits and what people ask for.
+const WRITERS_MAX: u32 = 12;
+
+/// Connections of one process to a server that read. They are kept apart, because a write may wait long for another's
+/// lock, and a look must not wait behind it.
+const READERS_MAX: u32 = 8;
 
 /// How long after its last use a connection is taken to be alive. A server that goes away in between fails the statement
 /// instead, as it would while one runs; asking each time would cost every read another way to the server and back.
@@ -174,8 +178,15 @@ async fn open_postgres(options: &Options, tables: &[&Table]) -> Result<(Db, PgCo
     // The first connection is made by hand: a pool would try for long and then say only that it took too long.
     let first = connect.connect().await.map_err(|error| postgres_error(&connect, error))?;
     drop(first);
-    let pool = PgPoolOptions::new()
-        .max_connections(CONNECTIONS_MAX)
+    let pool = |connections_max| pool(connections_max, &connect);
+    let (writers, readers) = (pool(WRITERS_MAX), pool(READERS_MAX));
+    prepare_postgres(&writers, tables).await?;
+    Ok((Db::Pg { writers, readers, kill: KillSwitch::new(options.kill_at) }, connect))
+}
+
+fn pool(connections_max: u32, connect: &PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections_max)
         .test_before_acquire(false)
         .before_acquire(|conn, used| {
             Box::pin(async move {
@@ -185,9 +196,7 @@ async fn open_postgres(options: &Options, tables: &[&Table]) -> Result<(Db, PgCo
                 Ok(true)
             })
         })
-        .connect_lazy_with(connect.clone());
-    prepare_postgres(&pool, tables).await?;
-    Ok((Db::Pg { pool, kill: KillSwitch::new(options.kill_at) }, connect))
+        .connect_lazy_with(connect.clone())
 }
 
 async fn prepare_postgres(pool: &PgPool, tables: &[&Table]) -> Result<(), OpenError> {

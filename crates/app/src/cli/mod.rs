@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use engine::{Clock, HttpLimits, SealingKey, SyncService};
 use jiff::SignedDuration;
+use tokio::runtime::Handle;
 
 use crate::config::{self, Config};
 use crate::exit::{self, Exit};
@@ -161,6 +162,8 @@ pub(crate) struct App {
     /// Whose things are meant; all of them where nobody was named.
     pub(crate) tenant: Option<String>,
     pub(crate) out: Output,
+    /// Where requests are answered, where that is not beside everything else.
+    pub(crate) answering: Option<Handle>,
 }
 
 /// Runs a command.

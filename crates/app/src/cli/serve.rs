@@ -4,11 +4,14 @@
 
 use std::net::SocketAddr;
 
+use axum::Router;
 use clap::Args;
 use domain::id::SourceId;
 use engine::SyncService;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::App;
@@ -79,12 +82,19 @@ pub(crate) async fn answer(
         requests_per_minute: app.config.api_requests_per_minute,
     };
     let router = api::router(service.clone(), options, metrics.clone(), stop.clone());
-    let answering = api::serve(listeners.api, router, stop.clone());
-    let showing = async {
-        if let Some(listener) = listeners.metrics {
-            api::serve(listener, api::metrics_router(metrics), stop.clone()).await;
-        }
+    let mut answering = JoinSet::new();
+    let handle = app.answering.clone().unwrap_or_else(Handle::current);
+    let mut answer = |listener: TcpListener, router: Router| -> std::io::Result<()> {
+        // A listener belongs to where it was made.
+        let (listener, stop, _there) = (listener.into_std()?, stop.clone(), handle.enter());
+        let listener = TcpListener::from_std(listener)?;
+        answering.spawn_on(api::serve(listener, router, stop), &handle);
+        Ok(())
     };
+    answer(listeners.api, router)?;
+    if let Some(listener) = listeners.metrics {
+        answer(listener, api::metrics_router(metrics))?;
+    }
     let working = async {
         let worked = match only {
             None => service.run(stop.clone()).await,
@@ -94,7 +104,7 @@ pub(crate) async fn answer(
         stop.cancel();
         worked
     };
-    let (worked, (), ()) = tokio::join!(working, answering, showing);
+    let (worked, _) = tokio::join!(working, answering.join_all());
     Ok(worked?)
 }
 

@@ -111,7 +111,10 @@ impl SyncService {
                 let spec = connector(&self.source_by_id(id).await?.provider)?.spec();
                 self.stand(Some(vec![id]), |it| it == spec.provider).await?
             }
-            None => self.stand(None, |_| true).await?,
+            None => {
+                let providers = self.store.providers(self.scope).await?;
+                self.stand(None, |it| providers.iter().any(|of| of == it)).await?
+            }
         };
         all.sort_by(|a, b| (&a.name, a.source, &a.group).cmp(&(&b.name, b.source, &b.group)));
         Ok(all)
@@ -125,11 +128,12 @@ impl SyncService {
     ) -> Result<StatusPage, Error> {
         let page = self.store.sources_after(self.scope, after, limit).await?;
         let ids: Vec<SourceId> = page.iter().map(|it| it.1).collect();
-        let mut groups = self.stand(Some(ids), |_| true).await?;
+        // Each group takes statements of its own, so none of a provider that nothing on the page is at.
+        let mut groups = self.stand(Some(ids), |it| page.iter().any(|of| of.2 == it)).await?;
         // The database may order names in another way than we would.
         let places: HashMap<SourceId, usize> = page.iter().enumerate().map(|(at, it)| (it.1, at)).collect();
         groups.sort_by(|a, b| (places.get(&a.source), &a.group).cmp(&(places.get(&b.source), &b.group)));
-        let last = page.into_iter().nth(limit.saturating_sub(1) as usize);
+        let last = page.into_iter().nth(limit.saturating_sub(1) as usize).map(|(name, id, _)| (name, id));
         Ok(StatusPage { groups, last })
     }
 
@@ -149,6 +153,7 @@ impl SyncService {
             among: among.clone(),
             provider: spec.provider,
             group,
+            by_hand: self.options.thresholds(group).manual_cooldown.is_positive(),
         };
         let found = self.store.status(groups.iter().map(query).collect()).await?;
         let mut all = Vec::new();

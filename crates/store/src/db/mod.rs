@@ -31,8 +31,8 @@ const TRIES_MAX: u32 = 5;
 pub(crate) enum Db {
     /// A file: readers side by side, one writer.
     Lite { readers: Readers, writer: Writer },
-    /// A server.
-    Pg { pool: PgPool, kill: KillSwitch },
+    /// A server: connections that read are never kept busy by writes that wait for a lock.
+    Pg { writers: PgPool, readers: PgPool, kill: KillSwitch },
 }
 
 impl Db {
@@ -54,7 +54,7 @@ impl Db {
     {
         match self {
             Self::Lite { writer, .. } => writer.write(input, bytes, write).await,
-            Self::Pg { pool, kill } => {
+            Self::Pg { writers: pool, kill, .. } => {
                 for _ in 1..TRIES_MAX {
                     match transact(pool, kill, &input, write).await {
                         Err(StoreError::Busy) => {}
@@ -74,7 +74,7 @@ impl Db {
     {
         match self {
             Self::Lite { readers, .. } => readers.read(input, read).await,
-            Self::Pg { pool, .. } => read(&mut Conn::PgRead(pool.acquire().await?), &input).await,
+            Self::Pg { readers, .. } => read(&mut Conn::PgRead(readers.acquire().await?), &input).await,
         }
     }
 
@@ -86,7 +86,10 @@ impl Db {
                 readers.close().await;
                 writer.close().await;
             }
-            Self::Pg { pool, .. } => pool.close().await,
+            Self::Pg { writers, readers, .. } => {
+                readers.close().await;
+                writers.close().await;
+            }
         }
     }
 }

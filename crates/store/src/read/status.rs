@@ -34,6 +34,8 @@ pub struct StatusQuery {
     pub provider: &'static str,
     /// The group of streams.
     pub group: &'static Group,
+    /// Whether it matters when a sync was last asked for by hand.
+    pub by_hand: bool,
 }
 
 /// How a source's stream group stands, as far as it is stored.
@@ -47,7 +49,8 @@ pub struct StoredStatus {
     pub tenant: Option<TenantId>,
     /// What people call its owner.
     pub tenant_name: Option<String>,
-    /// What the policy needs to know; of partitions only whether there are any.
+    /// What the policy needs to know; of partitions only whether there are any, and of the last sync by hand nothing
+    /// where it does not matter.
     pub facts: StoredFacts,
     /// The sync that is under way.
     pub active: Option<Active>,
@@ -88,13 +91,18 @@ impl Store {
         self.inner.db.read(queries, |conn, queries| Box::pin(all(conn, queries))).await
     }
 
-    /// Lists sources by name, a page at a time, with what comes after one.
+    /// Lists the providers that sources are at.
+    pub async fn providers(&self, scope: Option<TenantId>) -> Result<Vec<String>, StoreError> {
+        self.inner.db.read(scope, |conn, scope| Box::pin(providers(conn, *scope))).await
+    }
+
+    /// Lists sources by name, a page at a time, with what comes after one; beside each the provider that it is at.
     pub async fn sources_after(
         &self,
         scope: Option<TenantId>,
         after: Option<(String, SourceId)>,
         limit: u32,
-    ) -> Result<Vec<(String, SourceId)>, StoreError> {
+    ) -> Result<Vec<(String, SourceId, String)>, StoreError> {
         self.inner.db.read((scope, after, limit), |conn, input| Box::pin(names(conn, input))).await
     }
 
@@ -112,10 +120,17 @@ async fn all(conn: &mut Conn, queries: &[StatusQuery]) -> Result<Vec<Vec<StoredS
     Ok(found)
 }
 
+async fn providers(conn: &mut Conn, scope: Option<TenantId>) -> Result<Vec<String>, StoreError> {
+    let mut args = Vec::new();
+    let of = scope.map(|it| format!("and tenant_id = {}", push(&mut args, it))).unwrap_or_default();
+    let sql = format!("select distinct provider from sources where removed_at is null {of}");
+    conn.rows(AssertSqlSafe(sql), args).await?.iter().map(|row| row.get("provider")).collect()
+}
+
 async fn names(
     conn: &mut Conn,
     (scope, after, limit): &(Option<TenantId>, Option<(String, SourceId)>, u32),
-) -> Result<Vec<(String, SourceId)>, StoreError> {
+) -> Result<Vec<(String, SourceId, String)>, StoreError> {
     let mut args = vec![Arg::from(*limit)];
     let mut of = String::new();
     if let Some(scope) = scope {
@@ -126,10 +141,11 @@ async fn names(
         let id = push(&mut args, *id);
         of = format!("{of} and (name, id) > ({name}, {id})");
     }
-    let sql =
-        format!("select name, id from sources where removed_at is null {of} order by name, id limit $1");
+    let sql = format!(
+        "select name, id, provider from sources where removed_at is null {of} order by name, id limit $1"
+    );
     let rows = conn.rows(AssertSqlSafe(sql), args).await?;
-    rows.iter().map(|row| Ok((row.get("name")?, SourceId(row.get("id")?)))).collect()
+    rows.iter().map(|row| Ok((row.get("name")?, SourceId(row.get("id")?), row.get("provider")?))).collect()
 }
 
 /// Adds an argument and returns its place.
@@ -155,20 +171,19 @@ struct Statements {
     failed: (String, Vec<Arg>),
 }
 
-/// Whether a source has partitions of these streams, and whether one of them failed.
+/// Whether a source has partitions of these streams.
 ///
 /// A subquery with a limit is run for each source; `exists` may be turned into a scan of all partitions. One for each
 /// stream, and the first that finds something ends it: most sources have partitions of the first.
-fn probes(streams: &[String]) -> (String, String) {
-    let of_source =
-        "from partitions as partition where partition.source_id = source.id and partition.active and";
-    let probe = |stream: &String| format!("(select 1 {of_source} partition.stream = {stream} limit 1)");
+fn probes(streams: &[String]) -> String {
+    let probe = |stream: &String| {
+        format!(
+            "(select 1 from partitions as partition where partition.source_id = source.id and partition.active
+                 and partition.stream = {stream} limit 1)"
+        )
+    };
     let each = streams.iter().map(probe).collect::<Vec<_>>().join(", ");
-    let streams = streams.join(", ");
-    let failed = format!(
-        "(select 1 {of_source} partition.stream in ({streams}) and partition.error_code is not null limit 1)"
-    );
-    (format!("coalesce({each}, null) is not null"), format!("{failed} is not null"))
+    format!("coalesce({each}, null) is not null")
 }
 
 fn statements(conn: &Conn, query: &StatusQuery) -> Result<Statements, StoreError> {
@@ -190,15 +205,22 @@ fn statements(conn: &Conn, query: &StatusQuery) -> Result<Statements, StoreError
     let group = push(&mut args, query.group.name);
     let job_args = args.clone();
     let streams: Vec<String> = query.group.streams.iter().map(|it| push(&mut args, it.name)).collect();
-    let (has_partitions, has_failed) = probes(&streams);
+    let has_partitions = probes(&streams);
+    let streams = streams.join(", ");
+    let last_manual_at = if query.by_hand {
+        format!(
+            "(select max(created_at) from syncs as asked where asked.source_id = source.id
+                and asked.stream_group = {group} and asked.trigger = 'manual')"
+        )
+    } else {
+        "cast(null as bigint)".to_owned()
+    };
+    // Few sources have failures or wait: these are found by their own small indexes, once for all.
     let main = format!(
         "select source.id, source.name, source.tenant_id, tenant.name as tenant_name, source.enabled,
             tenant.id is not null and tenant.revoked_at is null as has_owner,
-            {has_partitions} as has_partitions, {has_failed} as has_failed,
-            (select max(created_at) from syncs as asked where asked.source_id = source.id
-                and asked.stream_group = {group} and asked.trigger = 'manual') as last_manual_at,
-            (select min(not_before) from jobs as waiting where waiting.source_id = source.id
-                and waiting.stream_group = {group} and waiting.state = 'scheduled') as blocked_until,
+            {has_partitions} as has_partitions, broken.source_id is not null as has_failed,
+            {last_manual_at} as last_manual_at, waiting.until as blocked_until,
             active.id as active_sync, active.trigger as active_trigger,
             standing.sync_id, standing.state, standing.ended_at, standing.last_success_at, standing.jobs,
             standing.failed, standing.error_what, standing.error_code, standing.error_detail,
@@ -210,6 +232,11 @@ fn statements(conn: &Conn, query: &StatusQuery) -> Result<Statements, StoreError
          left join schedules as schedule on schedule.source_id = source.id and schedule.stream_group = {group}
          left join syncs as active on active.source_id = source.id and active.stream_group = {group}
              and active.state = 'running' and active.whole
+         left join (select distinct source_id from partitions where error_code is not null and active
+                 and stream in ({streams}) and source_id in {sources}) as broken on broken.source_id = source.id
+         left join (select source_id, min(not_before) as until from jobs where state = 'scheduled'
+                 and stream_group = {group} and source_id in {sources} group by source_id) as waiting
+             on waiting.source_id = source.id
          where {of} order by source.name, source.id",
     );
     let jobs = format!(

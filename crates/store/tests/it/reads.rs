@@ -18,6 +18,9 @@ for_each_database!(every_read_is_answered_while_another_process_writes, sources_
 /// The tenant of the sources here.
 const TENANT: TenantId = TenantId(1);
 
+/// More writes than a process has connections that write: all of those are taken.
+const WRITES_WAITING: usize = 20;
+
 /// How long a read may take on a busy machine; one that waits for the lock is never answered.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 
@@ -61,15 +64,18 @@ async fn every_read_is_answered_while_another_process_writes(database: &Database
     // The first use in an hour is noted; that is a write.
     store.authenticate(token.text.expose(), at(3)).await.unwrap().unwrap();
     let held = Held::of(database).await;
-    let writer = store.clone();
     let mut write = JoinSet::new();
-    write.spawn(async move { writer.heartbeat(vec![(lease.job, lease.generation)], at(99)).await });
+    for _ in 0..WRITES_WAITING {
+        let (writer, lease) = (store.clone(), (lease.job, lease.generation));
+        write.spawn(async move { writer.heartbeat(vec![lease], at(99)).await });
+    }
     let reading = async {
         let principal = store.authenticate(token.text.expose(), at(4)).await.unwrap().unwrap();
         let scope = Some(principal.tenant);
-        let query = StatusQuery { scope, among: None, provider: "toy", group: &GROUP };
+        let query = StatusQuery { scope, among: None, provider: "toy", group: &GROUP, by_hand: true };
         assert_eq!(store.status(vec![query]).await.unwrap()[0].len(), 1);
         assert_eq!(store.sources_after(scope, None, 10).await.unwrap().len(), 1);
+        assert_eq!(store.providers(scope).await.unwrap(), ["toy"]);
         assert_eq!(store.sources(scope).await.unwrap().len(), 1);
         assert!(store.source_by_id(source).await.unwrap().is_some());
         let page = PartitionPage { failed_only: false, after: None, limit: 10 };
@@ -100,7 +106,9 @@ async fn every_read_is_answered_while_another_process_writes(database: &Database
     tokio::time::timeout(ANSWER_MAX, reading).await.expect("a read waited for the writer");
     assert!(write.try_join_next().is_none(), "the lock was not held at all");
     held.let_go().await;
-    write.join_next().await.unwrap().unwrap().unwrap();
+    while let Some(written) = write.join_next().await {
+        written.unwrap().unwrap();
+    }
 }
 
 async fn sources_are_named_in_pages(database: &Database) {
@@ -109,12 +117,14 @@ async fn sources_are_named_in_pages(database: &Database) {
         store.add_source(new_source(name, Vec::new()), &vault(), at(0)).await.unwrap();
     }
     store.remove_source(first, false).await.unwrap();
-    let names = |page: &[(String, SourceId)]| page.iter().map(|it| it.0.clone()).collect::<Vec<_>>();
+    let names = |page: &[(String, SourceId, String)]| page.iter().map(|it| it.0.clone()).collect::<Vec<_>>();
     let page = store.sources_after(None, None, 2).await.unwrap();
     assert_eq!(names(&page), ["a", "b"]);
-    let rest = store.sources_after(None, page.last().cloned(), 2).await.unwrap();
+    let rest = store.sources_after(None, page.last().map(|it| (it.0.clone(), it.1)), 2).await.unwrap();
     assert_eq!(names(&rest), ["z"]);
-    assert_eq!(names(&store.sources_after(Some(TENANT), rest.last().cloned(), 2).await.unwrap()), [""; 0]);
+    let behind = rest.last().map(|it| (it.0.clone(), it.1));
+    assert_eq!(names(&store.sources_after(Some(TENANT), behind, 2).await.unwrap()), [""; 0]);
     let nobody = TenantId(999);
+    assert_eq!(store.providers(Some(nobody)).await.unwrap(), [""; 0]);
     assert_eq!(names(&store.sources_after(Some(nobody), None, 2).await.unwrap()), [""; 0]);
 }

@@ -115,8 +115,13 @@ async fn the_status_never_scans_partitions(database: &Database) {
         ))
         .await;
     for only in [None, Some(source)] {
-        let query =
-            StatusQuery { scope: None, among: only.map(|it| vec![it]), provider: "toy", group: &GROUP };
+        let query = StatusQuery {
+            scope: None,
+            among: only.map(|it| vec![it]),
+            provider: "toy",
+            group: &GROUP,
+            by_hand: true,
+        };
         let plan = store.status_plan(query.clone()).await.unwrap();
         // By its key, or through the index of those that failed.
         let reads = |step: &&String| step.contains("partition") && step.to_uppercase().contains("SCAN ");
@@ -128,7 +133,7 @@ async fn the_status_never_scans_partitions(database: &Database) {
         let expected = if only.is_some() { 1 } else { 201 };
         assert_eq!(store.status(vec![query]).await.unwrap()[0].len(), expected);
     }
-    let query = StatusQuery { scope: None, among: None, provider: "toy", group: &GROUP };
+    let query = StatusQuery { scope: None, among: None, provider: "toy", group: &GROUP, by_hand: true };
     let failed: u64 = store.status(vec![query]).await.unwrap()[0].iter().map(|it| it.failed_partitions).sum();
     assert_eq!(failed, 20);
 }

@@ -115,7 +115,7 @@ pub(crate) async fn source_named(store: &Store, name: &str) -> Option<SourceRow>
 
 /// Reads how the one source stands.
 pub(crate) async fn status(store: &Store) -> StoredStatus {
-    let query = StatusQuery { scope: None, among: None, provider: "toy", group: &GROUP };
+    let query = StatusQuery { scope: None, among: None, provider: "toy", group: &GROUP, by_hand: true };
     let mut all = store.status(vec![query]).await.unwrap().remove(0);
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0)
