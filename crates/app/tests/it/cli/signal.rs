@@ -44,7 +44,12 @@ async fn the_simulator_prints_its_address_and_ends_with_a_signal() {
     for (line, expected) in [
         (
             "sim --repos 1 --commits 3 --projects 1 --issues 3",
-            &["github   http://127.0.0.1:", "gitlab   http://127.0.0.1:", "jira     http://127.0.0.1:", "jira-dc  http://127.0.0.1:"][..],
+            &[
+                "github   http://127.0.0.1:",
+                "gitlab   http://127.0.0.1:",
+                "jira     http://127.0.0.1:",
+                "jira-dc  http://127.0.0.1:",
+            ][..],
         ),
         ("sim --json", &["{\"github\":\"http://127.0.0.1:"][..]),
     ] {
@@ -54,7 +59,9 @@ async fn the_simulator_prints_its_address_and_ends_with_a_signal() {
             let said = lines.next_line().await.unwrap().unwrap();
             assert!(said.starts_with(beginning), "{said}");
             assert!(
-                ["/github", "/gitlab/api/v4", "/jira/cloud", "/jira/dc\"}", "/jira/dc"].iter().any(|it| said.ends_with(it)),
+                ["/github", "/gitlab/api/v4", "/jira/cloud", "/jira/dc\"}", "/jira/dc"]
+                    .iter()
+                    .any(|it| said.ends_with(it)),
                 "{said}"
             );
         }
