@@ -52,6 +52,24 @@ pub enum Error {
         /// The branch that was named.
         branch: String,
     },
+    /// The repository has no such merge request.
+    #[error("{repository} has no merge request {iid}")]
+    UnknownMergeRequest {
+        /// The repository's full name.
+        repository: String,
+        /// Its number in the repository.
+        iid: u64,
+    },
+    /// The merge request is in another state than the change needs.
+    #[error("merge request {iid} of {repository} {why}")]
+    WrongMergeRequest {
+        /// The repository's full name.
+        repository: String,
+        /// Its number in the repository.
+        iid: u64,
+        /// What is in the way.
+        why: &'static str,
+    },
     /// The fake Jira has no such thing.
     #[error("the Jira site has no {0}")]
     UnknownInSite(String),

@@ -37,7 +37,10 @@ pub use self::world::site::{
     Access, BoardKind, BoardTruth, Edit, IssueKind, IssueTruth, ProjectTruth, RepeatedHour, Site,
     SiteControl, SiteSize, SiteTruth, SprintState, SprintTruth, Status,
 };
-pub use self::world::{BranchTruth, CommitTruth, Control, RepositoryTruth, State, Truth, World, WorldSource};
+pub use self::world::{
+    Account, BranchTruth, CommitTruth, Control, MergeRequest, MergeRequestState, RepositoryTruth, State,
+    Truth, World, WorldSource,
+};
 
 /// How many things people do a second at most: more would measure the simulator and not its client.
 pub const ACTIVITY_PER_S_MAX: f64 = 50.0;

@@ -25,6 +25,8 @@ pub enum Endpoint {
     Compare,
     /// GitLab: where two histories part.
     MergeBase,
+    /// GitLab: merge requests, one or a list.
+    MergeRequests,
     /// Jira: what the server is.
     ServerInfo,
     /// Jira: who asks.

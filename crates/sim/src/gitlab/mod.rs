@@ -5,6 +5,7 @@ mod answer;
 mod commit;
 mod history;
 mod link;
+mod merge_request;
 mod project;
 mod route;
 
@@ -111,5 +112,7 @@ fn one_project(world: &World, address: &Address, part: &Part, ask: &Ask<'_>) -> 
         Part::Commit(name) => place.commit(name),
         Part::Compare => place.compare(),
         Part::MergeBase => place.merge_base(),
+        Part::MergeRequests => place.merge_requests(),
+        Part::MergeRequest(iid) => place.merge_request(*iid),
     })
 }

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::hash::Digest;
 use crate::lock::read;
 use crate::rest::{Answer, Page, Query};
-use crate::world::{Graph, History, Identity, Repository, State, World};
+use crate::world::{Account, Graph, History, Identity, Repository, State, World};
 
 /// When every project was created: the day before seeded histories begin.
 const CREATED_S: i64 = 1_672_444_800;
@@ -30,6 +30,17 @@ const ORDERS: [&str; 6] = ["id", "name", "path", "created_at", "updated_at", "la
 /// Makes an account's number from its name.
 fn account_id(name: &str) -> u64 {
     Digest::new(14).bytes(name.to_lowercase().as_bytes()).short() % 30_000_000 + 1_000
+}
+
+/// Shows an account as others see it.
+pub(super) fn account(account: &Account) -> Value {
+    let Account { name, username } = account;
+    let id = account_id(username);
+    json!({
+        "id": id, "username": username, "public_email": null, "name": name, "state": "active", "locked": false,
+        "avatar_url": format!("{WEB}/uploads/-/system/user/avatar/{id}/avatar.png"),
+        "web_url": format!("{WEB}/{username}"),
+    })
 }
 
 /// Shows the account that a token belongs to.

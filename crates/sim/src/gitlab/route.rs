@@ -31,6 +31,8 @@ pub(crate) enum Part {
     Commit(String),
     Compare,
     MergeBase,
+    MergeRequests,
+    MergeRequest(u64),
 }
 
 impl Route {
@@ -57,6 +59,7 @@ impl Route {
             Self::Project(_, Part::Commits | Part::Commit(_)) => Endpoint::Commits,
             Self::Project(_, Part::Compare) => Endpoint::Compare,
             Self::Project(_, Part::MergeBase) => Endpoint::MergeBase,
+            Self::Project(_, Part::MergeRequests | Part::MergeRequest(_)) => Endpoint::MergeRequests,
             _ => Endpoint::Other,
         }
     }
@@ -78,6 +81,8 @@ impl Part {
             ["repository", "commits", name] => Self::Commit(decode(name)),
             ["repository", "compare"] => Self::Compare,
             ["repository", "merge_base"] => Self::MergeBase,
+            ["merge_requests"] => Self::MergeRequests,
+            ["merge_requests", iid] => Self::MergeRequest(iid.parse().ok()?),
             _ => return None,
         })
     }

@@ -22,9 +22,10 @@ use crate::world::{Control, World};
 /// A change is a line of JSON.
 const CONTROL_BYTES_MAX: usize = 64 << 10;
 /// What is here, for whoever looks.
-const HELP: &str = "GET /github/…, GET /gitlab/api/v4/…, GET /__sim/report, POST /__sim/reset, GET /__sim/truth[?repository=OWNER/NAME], \
-                    POST /__sim/github/repos/OWNER/NAME, GET /jira/cloud/…, GET /jira/dc/…, GET /__sim/jira/truth, \
-                    POST /__sim/jira, POST /__sim/clock, POST /__sim/work";
+const HELP: &str = "GET /github/…, GET /gitlab/api/v4/…, GET /jira/cloud/…, GET /jira/dc/…, GET /__sim/report, \
+                    POST /__sim/reset, GET /__sim/truth[?repository=OWNER/NAME], POST /__sim/github/repos/OWNER/NAME, \
+                    GET /__sim/gitlab/truth?repository=OWNER/NAME, GET /__sim/jira/truth, POST /__sim/jira, \
+                    POST /__sim/clock, POST /__sim/work";
 /// Where the Jira site is changed, and the clock is set.
 const JIRA: &str = "/__sim/jira";
 const CLOCK: &str = "/__sim/clock";
@@ -38,8 +39,10 @@ const SITE_CONTROLS: &str = "edit, comment, move, change_project, create, delete
 /// What a change may be.
 const CONTROLS: &str = "{\"rename\":\"OWNER/NAME\"}, {\"state\":\"ok|empty|gone|legal|denied\"}, \
     {\"archive\":true}, {\"push\":{\"branch\":…,\"commits\":1,\"days_old\":0}}, {\"create_branch\":{\"name\":…,\"from\":…}}, \
-    {\"merge\":{\"branch\":…,\"into\":…}}, {\"force_push\":{\"branch\":…}} and {\"delete_branch\":{\"branch\":…}} \
-    are allowed";
+    {\"merge\":{\"branch\":…,\"into\":…}}, {\"force_push\":{\"branch\":…}}, {\"delete_branch\":{\"branch\":…}}, \
+    {\"open_merge_request\":{\"branch\":…,\"into\":…,\"title\":…}}, \
+    {\"edit_merge_request\":{\"iid\":1,\"title\":…,\"labels\":[…]}}, {\"close_merge_request\":{\"iid\":1}} and \
+    {\"reopen_merge_request\":{\"iid\":1}} are allowed";
 
 impl Service {
     /// Answers a request to the simulator itself.
@@ -53,6 +56,9 @@ impl Service {
                 reply(StatusCode::OK, &json!({ "reset": true }))
             }
             (&Method::GET, "/__sim/truth") => blocking(move || truth(&self.world, &query)).await,
+            (&Method::GET, "/__sim/gitlab/truth") => {
+                blocking(move || merge_requests(&self.world, &query)).await
+            }
             (&Method::GET, "/__sim/jira/truth") => {
                 blocking(move || reply(StatusCode::OK, &self.world.site().truth())).await
             }
@@ -87,6 +93,14 @@ fn truth(world: &World, query: &str) -> Response<Sending> {
         None => world.truth().map(|truth| reply(StatusCode::OK, &truth)),
     };
     told.unwrap_or_else(|error| refuse(status(&error), error))
+}
+
+fn merge_requests(world: &World, query: &str) -> Response<Sending> {
+    let name = decode(query.strip_prefix("repository=").unwrap_or_default());
+    match world.merge_requests(&name) {
+        Ok(told) => reply(StatusCode::OK, &json!({ "merge_requests": told })),
+        Err(error) => refuse(status(&error), error),
+    }
 }
 
 fn change(world: &World, name: &str, body: &[u8]) -> Response<Sending> {
@@ -151,12 +165,14 @@ fn work(world: &World, body: &[u8]) -> Response<Sending> {
 
 fn status(error: &Error) -> StatusCode {
     match error {
-        Error::UnknownRepository(_) | Error::UnknownBranch { .. } | Error::UnknownInSite(_) => {
-            StatusCode::NOT_FOUND
-        }
+        Error::UnknownRepository(_)
+        | Error::UnknownBranch { .. }
+        | Error::UnknownMergeRequest { .. }
+        | Error::UnknownInSite(_) => StatusCode::NOT_FOUND,
         Error::NameTaken(_)
         | Error::BranchTaken { .. }
         | Error::NotSeeded(_)
+        | Error::WrongMergeRequest { .. }
         | Error::WrongSprint { .. }
         | Error::NoSprints(_) => StatusCode::CONFLICT,
         Error::BadName(_) | Error::UnknownZone(_) => StatusCode::BAD_REQUEST,

@@ -1,10 +1,12 @@
-//! People at work by themselves: commits and branches in seeded repositories, and the life of a Jira site.
+//! People at work by themselves: commits, branches and merge requests in seeded repositories, and the life of a Jira
+//! site.
 //! Must never do what a person could not; what comes next is decided by the seed and the number of the thing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::World;
 use super::control::Dates;
+use super::merge_request::MergeRequestState;
 use super::site::{Edit, IssueKind, PEOPLE, SiteControl, SprintState, State, Status, somebody};
 use crate::error::Error;
 use crate::hash::{mix, pick};
@@ -27,6 +29,8 @@ const WISHES: [&str; 4] = [
     "Télécharger en PDF",
     "Alert on a slow export",
 ];
+
+const LABELS: [&str; 3] = ["reviewed", "needs-tests", "waiting"];
 
 /// How far the work has come.
 pub(super) struct Rhythm {
@@ -84,7 +88,10 @@ impl World {
         let any = side.get(pick(random >> 8, side.len())).map_or(main.as_str(), |it| it.as_str());
         match random >> 16 & 31 {
             0..12 => self.push_at(&name, &main, 1 + pick(random >> 24, 2), dates).map(drop),
-            12..23 => self.push_at(&name, any, 1 + pick(random >> 24, 3), dates).map(drop),
+            12..23 => {
+                self.push_at(&name, any, 1 + pick(random >> 24, 3), dates)?;
+                self.review(&name, random >> 32)
+            }
             23..26 => {
                 let branch = format!(
                     "feature/{}-{}",
@@ -95,12 +102,31 @@ impl World {
                     return self.push_at(&name, &branch, 1, dates).map(drop);
                 }
                 self.create_branch(&name, &branch, &main)?;
-                self.push_at(&name, &branch, 1, dates).map(drop)
+                self.push_at(&name, &branch, 1, dates)?;
+                let title = WISHES[pick(random >> 24, WISHES.len())];
+                self.open_merge_request(&name, &branch, &main, title).map(drop)
             }
             26..29 if any != main => self.merge_at(&name, any, &main, dates).map(drop),
             29 if any != main && branches.len() > BRANCHES_MIN => self.delete_branch(&name, any),
             30 if any != main => self.force_push_at(&name, any, dates).map(drop),
             _ => self.push_at(&name, &main, 1, dates).map(drop),
+        }
+    }
+
+    /// Lets somebody look at a merge request, now and then.
+    fn review(&self, repository: &str, random: u64) -> Result<(), Error> {
+        let listed = self.merge_requests(repository)?;
+        let of = |state| listed.iter().filter(|it| it.state == state).map(|it| it.iid).collect::<Vec<_>>();
+        let open = of(MergeRequestState::Opened);
+        let some = |from: &[u64]| from.get(pick(random >> 8, from.len())).copied();
+        match (random & 15, some(&open), some(&of(MergeRequestState::Closed))) {
+            (0, Some(iid), _) => self.close_merge_request(repository, iid),
+            (1, _, Some(iid)) => self.reopen_merge_request(repository, iid),
+            (2..6, Some(iid), _) => {
+                let labels = [LABELS[pick(random >> 16, LABELS.len())].to_owned()];
+                self.edit_merge_request(repository, iid, None, Some(&labels))
+            }
+            _ => Ok(()),
         }
     }
 

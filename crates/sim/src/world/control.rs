@@ -59,6 +59,36 @@ pub enum Control {
         /// The branch.
         branch: String,
     },
+    /// Opens a merge request.
+    OpenMergeRequest {
+        /// What is to be merged.
+        branch: String,
+        /// Where it goes.
+        into: String,
+        /// What it is called.
+        title: String,
+    },
+    /// Gives a merge request another title or other labels.
+    EditMergeRequest {
+        /// Its number in the repository.
+        iid: u64,
+        /// The new title.
+        #[serde(default)]
+        title: Option<String>,
+        /// The new labels.
+        #[serde(default)]
+        labels: Option<Vec<String>>,
+    },
+    /// Closes a merge request without a merge.
+    CloseMergeRequest {
+        /// Its number in the repository.
+        iid: u64,
+    },
+    /// Opens a closed merge request again.
+    ReopenMergeRequest {
+        /// Its number in the repository.
+        iid: u64,
+    },
 }
 
 /// When new commits are dated, in seconds.
@@ -92,6 +122,14 @@ impl World {
             Control::Merge { branch, into } => self.merge(repository, branch, into).map(drop),
             Control::ForcePush { branch } => self.force_push(repository, branch).map(drop),
             Control::DeleteBranch { branch } => self.delete_branch(repository, branch),
+            Control::OpenMergeRequest { branch, into, title } => {
+                self.open_merge_request(repository, branch, into, title).map(drop)
+            }
+            Control::EditMergeRequest { iid, title, labels } => {
+                self.edit_merge_request(repository, *iid, title.as_deref(), labels.as_deref())
+            }
+            Control::CloseMergeRequest { iid } => self.close_merge_request(repository, *iid),
+            Control::ReopenMergeRequest { iid } => self.reopen_merge_request(repository, *iid),
         }
     }
 
@@ -179,7 +217,7 @@ impl World {
         })
     }
 
-    /// Merges a branch into another and returns the merge commit.
+    /// Merges a branch into another and returns the merge commit; a merge request that asks for it is merged, too.
     pub fn merge(&self, repository: &str, branch: &str, into: &str) -> Result<String, Error> {
         self.merge_at(repository, branch, into, Dates::after)
     }
@@ -192,11 +230,13 @@ impl World {
         into: &str,
         dates: impl FnOnce(i64) -> Dates,
     ) -> Result<String, Error> {
-        self.edit(repository, |graph| {
+        let merged = self.edit(repository, |graph| {
             let parents = [head(graph, repository, into)?, head(graph, repository, branch)?];
             let date = dates(graph.latest_date()).first;
             Ok((into.to_owned(), graph.append(&parents, date)))
-        })
+        })?;
+        self.merged(repository, branch, into, &merged)?;
+        Ok(merged)
     }
 
     /// Replaces up to three of a branch's last commits with three others and returns the new head.
@@ -229,7 +269,8 @@ impl World {
         Ok(())
     }
 
-    fn seeded(&self, name: &str) -> Result<std::sync::Arc<Repository>, Error> {
+    /// Finds a repository that may be changed.
+    pub(super) fn seeded(&self, name: &str) -> Result<std::sync::Arc<Repository>, Error> {
         let repository = self.repository(name)?;
         let seeded = read(&repository.current()?.graph).salt().is_some();
         if seeded { Ok(repository) } else { Err(Error::NotSeeded(name.to_owned())) }
@@ -242,10 +283,14 @@ impl World {
         change: impl FnOnce(&mut Graph) -> Result<(String, u32), Error>,
     ) -> Result<String, Error> {
         let history = self.seeded(repository)?.current()?;
-        let mut graph = write(&history.graph);
-        let (branch, head) = change(&mut graph)?;
-        graph.branches.insert(branch, head);
-        Ok(graph.sha(head).to_string())
+        let (branch, head) = {
+            let mut graph = write(&history.graph);
+            let (branch, head) = change(&mut graph)?;
+            graph.branches.insert(branch.clone(), head);
+            (branch, graph.sha(head).to_string())
+        };
+        self.pushed(repository, &branch, &head)?;
+        Ok(head)
     }
 }
 

@@ -7,6 +7,7 @@ mod follow;
 mod git;
 mod graph;
 mod history;
+mod merge_request;
 mod prose;
 mod repository;
 mod seeded;
@@ -24,6 +25,7 @@ use self::activity::Rhythm;
 pub use self::control::Control;
 pub(crate) use self::graph::Graph;
 pub(crate) use self::history::History;
+pub use self::merge_request::{Account, MergeRequest, MergeRequestState};
 pub use self::repository::State;
 pub(crate) use self::repository::{Identity, Links, Repository};
 pub(crate) use self::sha::Sha;
@@ -69,7 +71,9 @@ impl World {
             WorldSource::Seeded { seed, repos, commits } => {
                 let make = |(number, id): (usize, u64)| {
                     let identity = Identity::new("acme", &format!("repo-{number}"));
-                    Repository::seeded(id, identity, seeded::generate(*seed, number, *commits))
+                    let graph = seeded::generate(*seed, number, *commits);
+                    let merge_requests = merge_request::generate(&graph, id - FIRST_ID);
+                    Repository::seeded(id, identity, graph, merge_requests)
                 };
                 (1..=*repos).zip(FIRST_ID..).map(make).collect()
             }

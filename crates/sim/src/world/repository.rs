@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::follow::Follower;
 use super::graph::Graph;
 use super::history::History;
+use super::merge_request::MergeRequest;
 use super::sha::Sha;
 use crate::error::Error;
 use crate::lock::{read, write};
@@ -81,15 +82,23 @@ pub(crate) struct Repository {
     pub(crate) id: u64,
     /// Who it is.
     pub(crate) identity: RwLock<Identity>,
+    /// Its merge requests, in the order of their numbers; a git repository has none.
+    pub(crate) merge_requests: RwLock<Vec<MergeRequest>>,
     history: RwLock<Arc<History>>,
     follower: Option<Follower>,
 }
 
 impl Repository {
-    /// Wraps a seeded graph.
-    pub(crate) fn seeded(id: u64, identity: Identity, graph: Graph) -> Self {
+    /// Wraps a seeded graph and what people made of it.
+    pub(crate) fn seeded(
+        id: u64,
+        identity: Identity,
+        graph: Graph,
+        merge_requests: Vec<MergeRequest>,
+    ) -> Self {
         let history = RwLock::new(Arc::new(History::new(graph)));
-        Self { id, identity: RwLock::new(identity), history, follower: None }
+        let (identity, merge_requests) = (RwLock::new(identity), RwLock::new(merge_requests));
+        Self { id, identity, merge_requests, history, follower: None }
     }
 
     /// Opens a git repository and reads its branches.
@@ -97,7 +106,8 @@ impl Repository {
         let follower = Follower::open(path)?;
         let history = RwLock::new(Arc::new(History::new(Graph::git())));
         let identity = RwLock::new(Identity::new("local", follower.folder()));
-        let repository = Self { id, identity, history, follower: Some(follower) };
+        let merge_requests = RwLock::default();
+        let repository = Self { id, identity, merge_requests, history, follower: Some(follower) };
         repository.current()?;
         Ok(repository)
     }

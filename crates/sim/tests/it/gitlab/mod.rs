@@ -4,6 +4,7 @@
 mod fault;
 mod history;
 mod limit;
+mod merge_request;
 mod paging;
 mod project;
 
