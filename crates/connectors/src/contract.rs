@@ -4,10 +4,11 @@
 //! provider, in a module named after it; a connector without one fails here.
 
 pub(crate) mod fixture;
-mod github;
+mod git;
 mod graph;
 mod hub;
 mod jira;
+mod lab;
 mod reference;
 mod site;
 
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 use self::reference::{Provider, Reference};
 
 /// The providers that have a model here.
-const MODELLED: &[&str] = &["github", "jira"];
+const MODELLED: &[&str] = &["github", "gitlab", "jira"];
 
 #[test]
 fn every_connector_has_a_model() {

@@ -8,11 +8,12 @@ use domain::connector::Connector;
 mod contract;
 mod git;
 pub mod github;
+pub mod gitlab;
 pub mod jira;
 mod kit;
 
 /// Every connector, one line each.
-pub static ALL: &[&dyn Connector] = &[&github::GitHub, &jira::Jira];
+pub static ALL: &[&dyn Connector] = &[&github::GitHub, &gitlab::GitLab, &jira::Jira];
 
 /// Finds the connector of `provider`, the word in [`domain::connector::Spec::provider`].
 #[must_use]

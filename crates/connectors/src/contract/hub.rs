@@ -2,31 +2,34 @@
 //!
 //! Written from the provider's description, not from the connector; it shares no code with it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use domain::connector::Connector;
 use domain::page::{Headers, Item, Record, Response};
-use domain::table::{Cell, Table};
+use domain::source::Settings;
+use domain::table::Table;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::git::{Host, Landed, LinkForm};
 use super::graph::{Change, DEFAULT_BRANCH, World, sha};
-use super::reference::{Provider, State};
+use super::reference::Provider;
+use crate::github::GitHub;
 
 const BASE: &str = "https://api.github.com";
 const ID: i64 = 1_296_269;
-pub(super) const FULL_NAME: &str = "octo-org/octo-repo";
+const FULL_NAME: &str = "octo-org/octo-repo";
 
 /// GitHub with one repository.
 #[derive(Clone, Debug)]
 pub(super) struct Hub {
-    pub(super) world: World,
-    pub(super) links: LinkForm,
+    world: World,
+    links: LinkForm,
     /// The most entries that a page has, whatever is asked for.
-    pub(super) page_max: usize,
-    /// The hashes of the commits that landed.
-    pub(super) commits: HashSet<String>,
+    page_max: usize,
+    landed: Landed,
 }
 
 impl Provider for Hub {
@@ -41,28 +44,34 @@ impl Provider for Hub {
     }
 
     fn landed(&mut self, record: &Record) {
-        if let ("commits", Some(Cell::Text(sha))) = (record.table.name, record.cells.get(1)) {
-            self.commits.insert(sha.clone());
-        }
+        self.landed.note(record);
     }
 
     /// Commits are never gone, and branches are counted as items.
     fn listed(&mut self, _table: &'static Table, _owner: Option<i64>, _seen: &BTreeSet<String>) {}
 
     fn assert_read(&self, _partition: &str, item: &Item) {
-        self.assert_landed(&item.wanted);
+        self.landed.assert_reached(&self.world, &item.wanted);
     }
 }
 
-/// What the links to further pages look like.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum LinkForm {
-    /// A number, and the last page's.
-    Numbered,
-    /// A number without the last page's.
-    NoLast,
-    /// A word that only the provider understands.
-    Opaque,
+impl Host for Hub {
+    fn new(world: World, links: LinkForm, page_max: usize) -> Self {
+        Self { world, links, page_max, landed: Landed::default() }
+    }
+
+    fn source(named: bool) -> (&'static dyn Connector, Settings) {
+        let options = if named { json!({ "repos": [FULL_NAME] }) } else { json!({}) };
+        (&GitHub, Settings { base_url: BASE.to_owned(), options })
+    }
+
+    fn parts(&mut self) -> (&mut World, &Landed) {
+        (&mut self.world, &self.landed)
+    }
+
+    fn reads_commits(url: &str) -> bool {
+        url.contains("/commits") || url.contains("/compare/")
+    }
 }
 
 impl Hub {
@@ -97,27 +106,6 @@ impl Hub {
             }
             None => error(404, "Not Found"),
         }
-    }
-
-    fn assert_landed(&self, head: &str) {
-        for commit in self.world.ancestry_of(head) {
-            assert!(
-                self.commits.contains(&sha(commit)),
-                "{head} is called read, but its ancestor {commit} is missing"
-            );
-        }
-    }
-
-    /// Fails unless every branch is at its head with all that it reaches.
-    pub(super) fn assert_complete(&self, items: &BTreeMap<(&'static str, String, String), State>) {
-        for (name, head) in &self.world.branches {
-            let item = items.iter().find(|((_, _, key), _)| key == name);
-            let have = item.and_then(|(_, state)| state.have.clone());
-            assert_eq!(have, Some(sha(*head)), "the branch {name}");
-            self.assert_landed(&sha(*head));
-        }
-        let listed = items.keys().filter(|(stream, _, _)| *stream == "commits").count();
-        assert_eq!(listed, self.world.branches.len(), "deleted branches are no longer wanted");
     }
 
     fn list_commits(&self, at: &Page<'_>, of: &str) -> Response {

@@ -1,0 +1,138 @@
+//! The listings: projects, and a project's branches.
+//!
+//! Each page is one conditional request.
+
+use domain::connector::Step;
+use domain::fault::Fault;
+use domain::page::{Next, Page, Partition, Read, Response, Sweep, Wanted};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::tables::{BRANCHES_STREAM, COMMITS_STREAM, MERGE_REQUESTS_STREAM, PROJECTS_STREAM};
+use super::{limits, project_id, request, wire};
+use crate::{git, kit};
+
+/// The partition of all projects that the credential is a member of; no project's path lacks a slash.
+const MEMBER: &str = "member";
+
+/// Named projects change so rarely that a sync without news need not ask for them: once a day is enough.
+const NAMED_REFRESH: SignedDuration = SignedDuration::from_hours(24);
+
+/// The most that GitLab gives in a page.
+pub(super) const PER_PAGE: usize = 100;
+
+/// Returns the partitions of the named projects, or the one of all that the credential is a member of.
+pub(super) fn roots(paths: &[&str]) -> Vec<Partition> {
+    let root = |key: &str, refresh| Partition {
+        stream: PROJECTS_STREAM,
+        key: key.to_owned(),
+        args: json!({}),
+        start: Vec::new(),
+        refresh,
+    };
+    if paths.is_empty() {
+        return vec![root(MEMBER, None)];
+    }
+    paths.iter().map(|it| root(it, Some(NAMED_REFRESH))).collect()
+}
+
+/// Reads the project that the settings name, or the next page of all that the credential is a member of.
+pub(super) fn projects(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
+    let base_url = &read.source.base_url;
+    if read.partition != MEMBER {
+        let Some(response) = got.first() else {
+            return Ok(send(format!("{base_url}/projects/{}", kit::escaped(read.partition))));
+        };
+        limits::check(response)?;
+        let mut page = Page::empty(Next::CaughtUp { cursor: None, sweep: None });
+        let project = wire::project(response.body.clone(), &mut page.records)?;
+        page.partitions.push(branches_of(&project));
+        return Ok(Step::Page(page));
+    }
+    // By number, so that a page is the same whatever comes and goes behind it.
+    let first = || {
+        format!(
+            "{base_url}/projects?membership=true&order_by=id&sort=asc&pagination=keyset&per_page={PER_PAGE}"
+        )
+    };
+    let url = git::here(read, first)?;
+    let Some(response) = got.first() else { return Ok(send(url)) };
+    limits::check(response)?;
+    let listed = kit::listed(&response.body, "projects")?;
+    let sweep = Sweep { owner: None, items: None, partitions: Some(BRANCHES_STREAM.to_owned()) };
+    let mut page = Page::empty(onward(&url, response, listed.len(), sweep));
+    for raw in listed {
+        let project = wire::project(raw, &mut page.records)?;
+        page.partitions.push(branches_of(&project));
+    }
+    Ok(Step::Page(page))
+}
+
+fn branches_of(project: &wire::Project) -> Partition {
+    let args = json!({ "id": project.id, "full_name": project.path, "default_branch": project.default_branch,
+        "merge_requests": project.has_merge_requests });
+    below(BRANCHES_STREAM, project.id.to_string(), args)
+}
+
+fn below(stream: &'static str, key: String, args: Value) -> Partition {
+    Partition { stream, key, args, start: Vec::new(), refresh: None }
+}
+
+/// Reads the next page of a project's branches; its last page finds the partitions of its commits and merge requests.
+pub(super) fn branches(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
+    let id = project_id(read)?;
+    let first = || format!("{}/projects/{id}/repository/branches?per_page={PER_PAGE}", read.source.base_url);
+    let url = git::here(read, first)?;
+    let Some(response) = got.first() else { return Ok(send(url)) };
+    let listed = if limits::is_empty_repository(response) {
+        Vec::new()
+    } else {
+        limits::check(response)?;
+        kit::listed(&response.body, "branches")?
+    };
+    let sweep = Sweep {
+        owner: Some(id),
+        items: Some((COMMITS_STREAM.to_owned(), read.partition.to_owned())),
+        partitions: None,
+    };
+    let mut page = Page::empty(onward(&url, response, listed.len(), sweep));
+    let default_branch = read.args.get("default_branch").and_then(Value::as_str);
+    for raw in listed {
+        let branch = wire::branch(id, raw, &mut page.records)?;
+        page.wanted.push(Wanted {
+            stream: COMMITS_STREAM,
+            partition: read.partition.to_owned(),
+            base: default_branch.filter(|it| *it != branch.name).map(ToOwned::to_owned),
+            key: branch.name,
+            version: branch.head_sha,
+            args: json!({}),
+        });
+    }
+    if matches!(page.next, Next::CaughtUp { .. }) {
+        let args = json!({ "id": id, "full_name": read.args.get("full_name") });
+        let has_merge_requests = read.args.get("merge_requests") != Some(&Value::Bool(false));
+        for stream in [COMMITS_STREAM].into_iter().chain(has_merge_requests.then_some(MERGE_REQUESTS_STREAM))
+        {
+            page.partitions.push(below(stream, read.partition.to_owned(), args.clone()));
+        }
+    }
+    Ok(Step::Page(page))
+}
+
+fn onward(url: &str, response: &Response, listed: usize, sweep: Sweep) -> Next {
+    git::onward(url, given(url, response), listed >= PER_PAGE, sweep)
+}
+
+/// Returns the address of the following page as the answer gives it: a link, or where proxies took that away, a number.
+pub(super) fn given(url: &str, response: &Response) -> Option<String> {
+    let link = kit::links(&response.headers).next.map(ToOwned::to_owned);
+    let numbered = || {
+        let number = kit::count(&response.headers, "x-next-page")?;
+        kit::with_page_number(url, number).or_else(|| Some(format!("{url}&page={number}")))
+    };
+    link.or_else(numbered)
+}
+
+pub(super) fn send(url: String) -> Step {
+    Step::Send(vec![request(url)])
+}

@@ -1,0 +1,111 @@
+//! The GitLab connector: projects, branches, commits and merge requests over the REST API, version 4.
+//!
+//! Commits are exact by heads, never by dates: git's dates say nothing of when a commit was pushed. It never sends, waits
+//! or looks at a clock. Begin with [`GitLab`], then `commits`; the provider's facts are in docs/connectors/gitlab.md.
+
+use domain::connector::{Connector, Meter, SettingsError, Spec, Step};
+use domain::fault::Fault;
+use domain::page::{Partition, Read, Request, Response};
+use domain::source::Settings;
+use serde_json::Value;
+
+mod commits;
+mod limits;
+mod listing;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod timeline;
+mod wire;
+
+use crate::kit;
+
+/// Reads gitlab.com, and self-managed GitLab under its own base URL.
+#[derive(Clone, Copy, Debug)]
+pub struct GitLab;
+
+impl Connector for GitLab {
+    fn spec(&self) -> &'static Spec {
+        &tables::SPEC
+    }
+
+    fn roots(&self, source: &Settings) -> Result<Vec<Partition>, SettingsError> {
+        if !source.base_url.ends_with(API) {
+            return Err(SettingsError {
+                setting: "base-url",
+                value: source.base_url.clone(),
+                why: format!("does not end in {API}, as the root of GitLab's API does: https://HOST{API}"),
+            });
+        }
+        Ok(listing::roots(&named(&source.options)?))
+    }
+
+    fn step(&self, read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
+        match read.stream {
+            tables::PROJECTS_STREAM => listing::projects(read, got),
+            tables::BRANCHES_STREAM => listing::branches(read, got),
+            tables::COMMITS_STREAM => commits::step(read, got),
+            tables::MERGE_REQUESTS_STREAM => timeline::merge_requests(read, got),
+            _ => Err(kit::malformed("the connector has no such stream")),
+        }
+    }
+
+    fn meter(&self, _request: &Request, response: &Response) -> Vec<Meter> {
+        limits::meter(response)
+    }
+}
+
+/// What the root of the API ends in, at every GitLab.
+const API: &str = "/api/v4";
+
+/// Reads the setting `projects`: the paths, each once, or none for all that the credential is a member of.
+fn named(options: &Value) -> Result<Vec<&str>, SettingsError> {
+    let wrong = |value: String, why: &str| SettingsError {
+        setting: tables::PROJECTS_SETTING,
+        value,
+        why: why.to_owned(),
+    };
+    let given = match options.get(tables::PROJECTS_SETTING) {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(given)) => given,
+        Some(other) => return Err(wrong(other.to_string(), "is not a list of \"GROUP/PROJECT\"")),
+    };
+    let mut paths: Vec<&str> = Vec::with_capacity(given.len());
+    for value in given {
+        let Some(path) = value.as_str() else {
+            return Err(wrong(value.to_string(), "is not text; a project is given as \"GROUP/PROJECT\""));
+        };
+        if !is_project_path(path) {
+            let why = "is not a project's path; it is given as GROUP/PROJECT or GROUP/SUBGROUP/PROJECT, in letters, \
+                       digits, \"-\", \"_\" and \".\"";
+            return Err(wrong(path.to_owned(), why));
+        }
+        // GitLab's paths are the same in either case.
+        if !paths.iter().any(|it| it.eq_ignore_ascii_case(path)) {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}
+
+/// Says whether `path` is shaped like a project's full path, so that nothing else can get into an address.
+fn is_project_path(path: &str) -> bool {
+    let fits = |part: &str| {
+        // 255 bytes are the most that GitLab stores of one.
+        (1..=255).contains(&part.len())
+            && part.chars().all(|it| it.is_alphanumeric() || matches!(it, '-' | '_' | '.'))
+            && !part.starts_with(['-', '.'])
+    };
+    // A project in twenty groups inside one another is the deepest there is.
+    (2..=21).contains(&path.split('/').count()) && path.split('/').all(fits)
+}
+
+/// Returns GitLab's number of the project that a partition of branches, commits or merge requests belongs to.
+fn project_id(read: &Read<'_>) -> Result<i64, Fault> {
+    read.partition.parse().map_err(|_| kit::malformed("the partition's key is no project's number"))
+}
+
+/// Returns a request; all of them spend the same budget.
+fn request(url: String) -> Request {
+    Request { url, bucket: limits::API_REQUESTS }
+}

@@ -1,0 +1,250 @@
+//! Fixtures of the GitLab connector and the pages they become, the table of faults, full pages, and its settings.
+
+use bytes::Bytes;
+use domain::connector::{Connector, Step};
+use domain::fault::{Cause, Fault};
+use domain::job::Lane;
+use domain::page::{Cursor, Headers, Next, Page, Read, Request, Response};
+use domain::source::Settings;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{GitLab, limits};
+use crate::contract::fixture::assert_pages;
+
+const BASE: &str = "https://gitlab.com/api/v4";
+
+#[test]
+fn projects_become_pages() {
+    assert_pages(&GitLab, "projects");
+}
+
+#[test]
+fn branches_become_pages() {
+    assert_pages(&GitLab, "branches");
+}
+
+#[test]
+fn commits_become_pages() {
+    assert_pages(&GitLab, "commits");
+}
+
+#[test]
+fn merge_requests_become_pages() {
+    assert_pages(&GitLab, "merge_requests");
+}
+
+fn response(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Response {
+        status,
+        headers: Headers(headers.collect()),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        url: String::new(),
+        requested_at: Timestamp::UNIX_EPOCH,
+        received_at: Timestamp::from_second(1000).unwrap(),
+    }
+}
+
+/// A status, headers, a body, and the fault that they are.
+type Refused<'a> = (u16, &'a [(&'a str, &'a str)], &'a str, Fault);
+
+#[test]
+fn refusals_become_faults() {
+    let limited = |second: i64| Fault::RateLimited {
+        until: Some(Timestamp::from_second(second).unwrap()),
+        bucket: "api",
+    };
+    let server = |status, seconds: Option<u64>| Fault::Transient {
+        after: seconds.map(std::time::Duration::from_secs),
+        cause: Cause::Server(status),
+    };
+    let malformed = |what: &str| Fault::Malformed { what: what.to_owned() };
+    let reset = ("ratelimit-reset", "5000");
+    let table: &[Refused<'_>] = &[
+        (401, &[], "", Fault::Unauthorized),
+        (403, &[], r#"{"message":"403 Forbidden"}"#, Fault::Denied),
+        (404, &[], r#"{"message":"404 Project Not Found"}"#, Fault::Gone),
+        (500, &[], "<html>", server(500, None)),
+        (502, &[], "", server(502, None)),
+        (503, &[("retry-after", "7")], "", server(503, Some(7))),
+        // How long to wait comes first, then when the limit begins anew, then a minute.
+        (429, &[("retry-after", "9"), reset], "Retry later\n", limited(1009)),
+        (429, &[reset], "Retry later\n", limited(5000)),
+        (429, &[("ratelimit-reset", "never")], "{}", limited(1060)),
+        (429, &[], "", limited(1060)),
+        // A sentence, what is wrong with each field, and OAuth's way; never more than is fit to read.
+        (400, &[], r#"{"message":"400 Bad request"}"#, malformed("unexpected status 400: 400 Bad request")),
+        (
+            422,
+            &[],
+            r#"{"message":{"sort":["is odd","is long"],"page":["is no number"]}}"#,
+            malformed("unexpected status 422: page: is no number; sort: is odd, is long"),
+        ),
+        (
+            405,
+            &[],
+            r#"{"error":"Offset pagination has a maximum allowed offset"}"#,
+            malformed("unexpected status 405: Offset pagination has a maximum allowed offset"),
+        ),
+        (409, &[], "no JSON", malformed("unexpected status 409")),
+        (304, &[], "", malformed("unexpected status 304")),
+    ];
+    for (status, headers, body, fault) in table {
+        let response = response(*status, headers, body);
+        assert_eq!(limits::check(&response).as_ref(), Err(fault), "{status} {headers:?} {body}");
+        let request = Request { url: String::new(), bucket: "api" };
+        let refused = GitLab.meter(&request, &response).into_iter().find_map(|it| it.refused);
+        match fault {
+            Fault::RateLimited { until, .. } => assert_eq!(refused.unwrap().until, *until),
+            _ => assert_eq!(refused, None, "{status} {headers:?}"),
+        }
+    }
+    let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(500));
+    let Err(Fault::Malformed { what }) = limits::check(&response(418, &[], &long)) else {
+        panic!("no fault")
+    };
+    assert!(what.len() < 300, "{}", what.len());
+}
+
+#[test]
+fn a_budget_is_read_where_it_is_told() {
+    let request = Request { url: String::new(), bucket: "api" };
+    assert_eq!(GitLab.meter(&request, &response(200, &[], "[]")), [], "absence says nothing");
+    let told = [("ratelimit-limit", "2000"), ("ratelimit-remaining", "12"), ("ratelimit-reset", "5000")];
+    let meter = GitLab.meter(&request, &response(200, &told, "[]")).remove(0);
+    assert_eq!(
+        (meter.bucket, meter.limit, meter.remaining, meter.refused),
+        ("api", Some(2000), Some(12), None)
+    );
+    assert_eq!(meter.resets_at, Some(Timestamp::from_second(5000).unwrap()));
+}
+
+/// Reads one page of a stream and returns its cursor, and whether there is more.
+fn next(
+    stream: &str,
+    cursor: Option<Value>,
+    headers: &[(&str, &str)],
+    entries: &[Value],
+) -> (Option<Value>, bool) {
+    let (settings, args) = (settings(BASE, json!({})), json!({}));
+    let cursor = cursor.map(Cursor);
+    let read = Read {
+        source: &settings,
+        learned: &Value::Null,
+        stream,
+        partition: "7",
+        args: &args,
+        lane: Lane::Forward,
+        items: &[],
+        cursor: cursor.as_ref(),
+    };
+    match GitLab.step(&read, &[response(200, headers, &json!(entries).to_string())]).unwrap() {
+        Step::Page(Page { next: Next::More(cursor), .. }) => (Some(cursor.0), true),
+        Step::Page(Page { next: Next::CaughtUp { cursor, .. }, .. }) => (cursor.map(|it| it.0), false),
+        Step::Send(requests) => panic!("{requests:?}"),
+    }
+}
+
+fn settings(base_url: &str, options: Value) -> Settings {
+    Settings { base_url: base_url.to_owned(), options }
+}
+
+/// A branch that is added behind a full last page leaves that page, and so its validator, as it was.
+#[test]
+fn a_full_last_page_of_branches_is_followed_by_the_one_behind_it() {
+    let branches = |count: usize| -> Vec<Value> {
+        (0..count).map(|it| json!({"name": it.to_string(), "commit": {"id": "c0ffee"}})).collect()
+    };
+    let first = format!("{BASE}/projects/7/repository/branches?per_page=100");
+    let page = |number: u32| json!({ "next": format!("{first}&page={number}") });
+    assert_eq!(next("branches", None, &[], &branches(99)), (None, false));
+    assert_eq!(next("branches", None, &[("x-next-page", "")], &branches(100)), (Some(page(2)), true));
+    assert_eq!(next("branches", Some(page(2)), &[], &branches(100)), (Some(page(3)), true));
+    assert_eq!(next("branches", Some(page(3)), &[], &branches(0)), (None, false));
+    assert_eq!(next("branches", Some(page(3)), &[("x-next-page", "4")], &branches(7)), (Some(page(4)), true));
+    let link = [("link", "<https://gitlab.com/given>; rel=\"next\""), ("x-next-page", "9")];
+    let given = json!({ "next": "https://gitlab.com/given" });
+    assert_eq!(next("branches", None, &link, &branches(7)), (Some(given), true), "a link comes first");
+}
+
+/// Whatever changes goes to the end of the list, so that everything behind it moves up by one: no page is counted on.
+#[test]
+fn merge_requests_go_on_from_the_moment_that_a_page_ended_with() {
+    let changed = |count: i64, moment: &dyn Fn(i64) -> i64| -> Vec<Value> {
+        let at = |it| Timestamp::from_second(1_000_000 + moment(it)).unwrap().to_string();
+        (0..count).map(|it| json!({"id": it, "iid": it, "project_id": 7, "updated_at": at(it)})).collect()
+    };
+    let since =
+        |second: i64| json!({ "since": Timestamp::from_second(1_000_000 + second).unwrap().to_string() });
+    let link = [("link", "<https://gitlab.com/page-2>; rel=\"next\"")];
+    let stream = "merge_requests";
+    let (cursor, goes_on) = next(stream, None, &link, &changed(100, &|it| it));
+    assert_eq!((cursor, goes_on), (Some(since(99)), true), "not by the link");
+    let (cursor, goes_on) = next(stream, Some(since(99)), &link, &changed(100, &|_| 99));
+    let page = json!({ "since": since(99)["since"], "next": "https://gitlab.com/page-2" });
+    assert_eq!((cursor, goes_on), (Some(page.clone()), true), "all of one moment: by the link");
+    let (cursor, goes_on) = next(stream, Some(page), &[], &changed(3, &|it| 99 + it));
+    assert_eq!((cursor, goes_on), (Some(since(101 - 60)), false), "a minute before the newest");
+    assert_eq!(next(stream, Some(since(41)), &[], &changed(1, &|_| 101)), (Some(since(41)), false));
+    assert_eq!(next(stream, Some(since(41)), &[], &[]), (Some(since(41)), false), "nothing is no step back");
+    assert_eq!(next(stream, None, &[], &[]), (None, false));
+}
+
+#[test]
+fn named_projects_are_roots_and_wrong_paths_are_told() {
+    let keys = |options: Value| -> Vec<_> {
+        let roots = GitLab.roots(&settings(BASE, options)).unwrap();
+        roots.into_iter().map(|it| (it.key, it.refresh.map(|it| it.as_hours()))).collect()
+    };
+    assert_eq!(keys(json!({})), [("member".to_owned(), None)]);
+    assert_eq!(keys(json!({ "projects": null })), keys(json!({ "projects": [] })));
+    let named = keys(json!({ "projects": ["acme/api", "Acme/API", "acme/web/shop.v2", "größe/_x"] }));
+    let expected = ["acme/api", "acme/web/shop.v2", "größe/_x"].map(|it| (it.to_owned(), Some(24)));
+    assert_eq!(named, expected);
+
+    let told = |projects: Value| {
+        GitLab.roots(&settings(BASE, json!({ "projects": projects }))).unwrap_err().to_string()
+    };
+    assert_eq!(told(json!("a/b")), r#"projects: `"a/b"` is not a list of "GROUP/PROJECT""#);
+    assert_eq!(told(json!([7])), r#"projects: `7` is not text; a project is given as "GROUP/PROJECT""#);
+    for wrong in [
+        "",
+        "/",
+        "api",
+        "a/",
+        "/b",
+        "a//b",
+        "a/..",
+        "a/.b",
+        "a/-b",
+        "a b/c",
+        "a/b?c",
+        "a%2Fb",
+        "https://x/a/b",
+    ] {
+        assert!(told(json!([wrong])).contains("GROUP/SUBGROUP/PROJECT"), "{wrong}");
+    }
+}
+
+#[test]
+fn an_address_that_is_no_root_of_the_api_is_told() {
+    let told = |it: &str| GitLab.roots(&settings(it, json!({}))).unwrap_err().to_string();
+    let says = told("https://git.example.com");
+    assert_eq!(
+        says,
+        "base-url: `https://git.example.com` does not end in /api/v4, as the root of GitLab's API does: https://HOST/api/v4"
+    );
+    assert!(GitLab.roots(&settings("https://git.example.com/gitlab/api/v4", json!({}))).is_ok());
+}
+
+#[test]
+fn tokens_of_jobs_are_refused_with_what_to_give_instead() {
+    let refused = |it: &str| GitLab.spec().refuses_token(it);
+    for (token, word) in [("glcbt-64_x", "CI job token"), ("gldt-x", "deploy token")] {
+        let says = refused(token).unwrap();
+        assert!(says.contains(word) && says.contains("read_api"), "{says}");
+    }
+    assert_eq!(refused("glpat-x"), None);
+    assert_eq!(refused("a token of before there were prefixes"), None);
+}
