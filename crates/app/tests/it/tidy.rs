@@ -54,7 +54,7 @@ const EMPTY_NAMES: &[&str] =
 const CONNECTOR_FILES: &[&str] = &["account", "limits", "listing", "tables", "tests", "time"];
 
 /// Modules of `connectors` that are no connectors.
-const NO_CONNECTORS: &[&str] = &["contract", "kit", "lib"];
+const NO_CONNECTORS: &[&str] = &["contract", "git", "kit", "lib"];
 
 /// Words that have no meaning to a reader of the project: they tell of how a text came about.
 const WORKSHOP_WORDS: &[&str] = &[

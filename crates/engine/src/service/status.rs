@@ -106,15 +106,12 @@ pub struct StatusPage {
 impl SyncService {
     /// Returns how a source stands, or all of them, by name; one for each group of its connector.
     pub async fn status(&self, source: Option<SourceId>) -> Result<Vec<GroupStatus>, Error> {
-        let mut all = match source {
-            Some(id) => {
-                let spec = connector(&self.source_by_id(id).await?.provider)?.spec();
-                self.stand(Some(vec![id]), |it| it == spec.provider).await?
-            }
-            None => {
-                let providers = self.store.providers(self.scope).await?;
-                self.stand(None, |it| providers.iter().any(|of| of == it)).await?
-            }
+        let mut all = if let Some(id) = source {
+            let spec = connector(&self.source_by_id(id).await?.provider)?.spec();
+            self.stand(Some(vec![id]), |it| it == spec.provider).await?
+        } else {
+            let providers = self.store.providers(self.scope).await?;
+            self.stand(None, |it| providers.iter().any(|of| of == it)).await?
         };
         all.sort_by(|a, b| (&a.name, a.source, &a.group).cmp(&(&b.name, b.source, &b.group)));
         Ok(all)
