@@ -6,6 +6,7 @@
 pub(crate) mod fixture;
 mod git;
 mod graph;
+mod host;
 mod hub;
 mod jira;
 mod lab;

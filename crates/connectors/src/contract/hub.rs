@@ -13,8 +13,8 @@ use domain::table::Table;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::git::{Host, Landed, LinkForm};
 use super::graph::{Change, DEFAULT_BRANCH, World, sha};
+use super::host::{Host, Landed, LinkForm};
 use super::reference::Provider;
 use crate::github::GitHub;
 

@@ -12,8 +12,8 @@ use domain::table::Table;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::git::{Host, Landed, LinkForm};
 use super::graph::{Change, DEFAULT_BRANCH, World, sha};
+use super::host::{Host, Landed, LinkForm};
 use super::reference::Provider;
 use crate::gitlab::GitLab;
 
@@ -88,7 +88,7 @@ impl Lab {
         };
         if path == "/projects" {
             assert_eq!((get("membership"), get("pagination")), (Some("true"), Some("keyset")));
-            return self.by_number(get("id_after"), url);
+            return Self::by_number(get("id_after"), url);
         }
         if path == format!("/projects/{}", PATH.replace('/', "%2F")) {
             return answer(200, Vec::new(), &project());
@@ -110,13 +110,12 @@ impl Lab {
     }
 
     /// Lists projects by number: nothing says that a page is the last but that the one after it is empty.
-    fn by_number(&self, id_after: Option<&str>, url: &str) -> Response {
+    fn by_number(id_after: Option<&str>, url: &str) -> Response {
         if id_after.is_some() {
             return answer(200, Vec::new(), &json!([]));
         }
-        let is_full = self.page_max == 1;
         let next = ("link", format!("<{url}&id_after={ID}>; rel=\"next\""));
-        answer(200, if is_full { vec![next] } else { Vec::new() }, &json!([project()]))
+        answer(200, vec![next], &json!([project()]))
     }
 
     fn commits(&self, at: &Page<'_>, revisions: &str) -> Response {
@@ -147,7 +146,7 @@ impl Lab {
 
     fn merge_base(&self, one: &str, other: &str) -> Response {
         let (Some(one), Some(other)) = (self.world.find(one), self.world.find(other)) else {
-            return error(404, "404 Commit Not Found");
+            return error(400, "Could not find ref: unknown");
         };
         let reached = self.world.ancestry(one);
         // The newest of those that both reach is one that no other of them is reached from.

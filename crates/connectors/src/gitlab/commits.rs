@@ -78,11 +78,12 @@ fn begin_list(repository_url: &str, id: i64, item: &Item, got: &[Response]) -> R
 /// Goes on in a list or a range.
 fn go_on(repository_url: &str, id: i64, item: &Item, walk: Walk, got: &[Response]) -> Result<Step, Fault> {
     let Some(response) = got.first() else { return Ok(listing::send(walk.next)) };
-    check_walk(response)?;
     let mut landing = Landing::default();
     if walk.ends {
+        check_common(response)?;
         return Ok(walked(item, landing, None));
     }
+    check_walk(response)?;
     if !is_nothing(response) {
         let listed = land(id, response, &mut landing)?;
         let next = following(&walk.next, response, &listed);
@@ -92,7 +93,7 @@ fn go_on(repository_url: &str, id: i64, item: &Item, walk: Walk, got: &[Response
         let from = walk.from.as_deref().unwrap_or(&walk.head);
         return Ok(listing::send(common_url(repository_url, from, &walk.head)));
     };
-    check_walk(common)?;
+    check_common(common)?;
     Ok(walked(item, landing, None))
 }
 
@@ -131,6 +132,12 @@ fn check_walk(response: &Response) -> Result<(), Fault> {
         Err(Fault::Gone) => Err(Fault::CursorLost),
         other => other,
     }
+}
+
+/// Passes what two commits have in common. GitLab says 400 of a commit that it does not know, and 404 of two that have
+/// nothing in common.
+fn check_common(response: &Response) -> Result<(), Fault> {
+    if response.status == 400 { Err(Fault::CursorLost) } else { check_walk(response) }
 }
 
 fn land(id: i64, response: &Response, landing: &mut Landing) -> Result<Listed, Fault> {
@@ -180,13 +187,14 @@ fn ranges_page(id: i64, chains: &[Chain<'_>]) -> Result<Step, Fault> {
 fn read_chain(id: i64, chain: &Chain<'_>, landing: &mut Landing) -> Result<(), Fault> {
     let mut full = false;
     for (position, response) in chain.answers.iter().enumerate() {
-        check_walk(response)?;
         // An empty page is followed by what both ends have in common: they are known, and nothing was left out.
         if chain.answers.get(position.wrapping_sub(1)).is_some_and(|it| is_nothing(it)) {
+            check_common(response)?;
             // Of an empty range: the head was set back to what has landed. Anything else is not known to have.
             let is_landed = position > 1 || wire::merge_base(&response.body)? == chain.item.wanted;
             return if is_landed { Ok(()) } else { Err(Fault::CursorLost) };
         }
+        check_walk(response)?;
         let listed = land(id, response, landing)?;
         // A range begins with its head, as everything in it is reached from there.
         if position == 0 && listed.first_sha.as_ref().is_some_and(|it| *it != chain.item.wanted) {

@@ -60,7 +60,8 @@ impl From<Commit> for git::Commit {
     fn from(it: Commit) -> Self {
         Self {
             sha: it.id,
-            message: it.message,
+            // Git ends a message with a new line, which other hosts take away.
+            message: it.message.map(|it| it.trim_end_matches('\n').to_owned()),
             author: Signature { name: it.author_name, email: it.author_email, date: it.authored_date },
             // A list names no account.
             author_login: None,
