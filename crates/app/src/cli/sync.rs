@@ -4,6 +4,7 @@
 
 use clap::{Args, Subcommand};
 use domain::id::{JobId, SyncId};
+use domain::policy::Reason;
 use engine::{SourceRow, SyncRow, SyncService};
 use serde_json::{Value, json};
 
@@ -105,9 +106,11 @@ pub(crate) async fn run(command: SyncCommand, app: &App) -> anyhow::Result<Exit>
 async fn start(args: &StartArgs, app: &App, service: &SyncService) -> anyhow::Result<Exit> {
     let mut asked = Vec::new();
     for source in chosen(args, service).await? {
+        let mut of_source = Vec::new();
         for group in groups(&source, args.group.as_deref()) {
-            asked.push(ask(service, source.clone(), group, args.wait).await?);
+            of_source.push(ask(service, source.clone(), group, args.wait).await?);
         }
+        asked.extend(without_idle(of_source, app, service));
     }
     let mut exit = Exit::Done;
     if !args.wait {
@@ -131,6 +134,29 @@ async fn start(args: &StartArgs, app: &App, service: &SyncService) -> anyhow::Re
         app.out.note("stopped; the sync goes on where it is with the next `syncline sync start --wait`");
     }
     Ok(exit)
+}
+
+/// Leaves groups out that nobody named, that have nothing to do yet or again, and that stand beside one that does: it
+/// says so, and that is no failure.
+fn without_idle(asked: Vec<Asked>, app: &App, service: &SyncService) -> Vec<Asked> {
+    if !asked.iter().any(|it| it.sync.is_some()) {
+        return asked;
+    }
+    let now = service.clock().now();
+    let (idle, asked): (Vec<_>, Vec<_>) = asked.into_iter().partition(|it| {
+        let reason = it.decision.as_ref().filter(|_| it.sync.is_none()).map(|it| it.reason);
+        matches!(reason, Some(Reason::NothingToSync | Reason::CooldownActive))
+    });
+    for it in idle {
+        let why = match &it.decision {
+            Some(decision) if decision.reason == Reason::CooldownActive => {
+                words::decision(it.about(), decision, now)
+            }
+            _ => "nothing is known to read yet".to_owned(),
+        };
+        app.out.note(format!("{} of `{}` waits: {why}", it.group, it.source.name));
+    }
+    asked
 }
 
 /// Returns the sources that were named, or all of them.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use sim::{JiraOptions, Options, Sim, SiteSize};
 
 use crate::support::{
-    Database, Kind, Rows, SOURCE, Scene, assert_kept_rules, assert_site, assert_truth, on_both, seeded,
+    Database, Host, Kind, Rows, SOURCE, Scene, assert_kept_rules, assert_site, assert_truth, on_both, seeded,
     snapshot, started,
 };
 
@@ -31,9 +31,15 @@ on_both!(
 );
 
 async fn killed_at_every_commit_of_a_first_sync(database: Database) {
+    for host in Host::all() {
+        killed_at_every_commit_of_a_first_sync_at(host, database.another().await).await;
+    }
+}
+
+async fn killed_at_every_commit_of_a_first_sync_at(host: Host, database: Database) {
     // Five pages in a row, so that one read anew from its beginning would be seen.
     let sim = seeded(7, 1, 430, "nolast=acme/repo-1", "").await;
-    let begun = Scene::with_source(database, &sim, &["acme/repo-1"]).await;
+    let begun = Scene::at_host(host, database, &sim, &["acme/repo-1"]).await;
     let story = Story::new(begun.set("SYNCLINE_WORKERS", 1), &sim).await;
     story.killed_everywhere(&[None]).await.asked_little_twice(&story);
 }
@@ -46,8 +52,14 @@ async fn killed_at_every_commit_by_several_workers(database: Database) {
 }
 
 async fn killed_at_every_commit_after_a_force_push(database: Database) {
+    for host in Host::all() {
+        killed_at_every_commit_after_a_force_push_at(host, database.another().await).await;
+    }
+}
+
+async fn killed_at_every_commit_after_a_force_push_at(host: Host, database: Database) {
     let sim = seeded(9, 1, 120, "", "").await;
-    let begun = Scene::with_source(database, &sim, &["acme/repo-1"]).await.set("SYNCLINE_WORKERS", 1);
+    let begun = Scene::at_host(host, database, &sim, &["acme/repo-1"]).await.set("SYNCLINE_WORKERS", 1);
     begun.completes().await;
     let (world, name) = (sim.world(), "acme/repo-1");
     let truth = world.repository_truth(name).unwrap();
@@ -64,15 +76,21 @@ async fn killed_at_every_commit_after_a_force_push(database: Database) {
 }
 
 async fn killed_at_every_commit_of_a_long_listing_without_news(database: Database) {
+    for host in Host::all() {
+        killed_at_every_commit_of_a_long_listing_without_news_at(host, database.another().await).await;
+    }
+}
+
+async fn killed_at_every_commit_of_a_long_listing_without_news_at(host: Host, database: Database) {
     let sim = seeded(12, 1, 20, "", "").await;
-    let story = Story::new(long_listing(database, &sim).await, &sim).await;
+    let story = Story::new(long_listing(host, database, &sim).await, &sim).await;
     assert_eq!(story.requests, 4);
     story.killed_everywhere(&[None]).await.asked_little_twice(&story);
 }
 
 async fn killed_at_every_commit_of_a_long_listing_that_changed(database: Database) {
     let sim = seeded(12, 1, 20, "", "").await;
-    let begun = long_listing(database, &sim).await;
+    let begun = long_listing(Host::first(), database, &sim).await;
     // On the third page, so that the listing is read anew from its beginning.
     sim.world().push("acme/repo-1", "b-250", 1).unwrap();
     let story = Story::new(begun, &sim).await;
@@ -82,24 +100,24 @@ async fn killed_at_every_commit_of_a_long_listing_that_changed(database: Databas
 async fn killed_at_every_commit_of_a_first_long_listing(database: Database) {
     // Each run reads everything again: together they would spend an hour's budget.
     let sim = seeded(12, 1, 20, "", "primary=0").await;
-    let story = Story::new(many_branches(database, &sim).await, &sim).await;
+    let story = Story::new(many_branches(Host::first(), database, &sim).await, &sim).await;
     story.killed_everywhere(&[None]).await.asked_little_twice(&story);
 }
 
 /// Syncs a repository of many branches for the first time.
-async fn long_listing(database: Database, sim: &Sim) -> Scene {
-    let begun = many_branches(database, sim).await;
+async fn long_listing(host: Host, database: Database, sim: &Sim) -> Scene {
+    let begun = many_branches(host, database, sim).await;
     begun.completes().await;
     begun
 }
 
 /// Adds a repository whose branches fill three pages and a part of the fourth.
-async fn many_branches(database: Database, sim: &Sim) -> Scene {
+async fn many_branches(host: Host, database: Database, sim: &Sim) -> Scene {
     let (world, name) = (sim.world(), "acme/repo-1");
     for nth in world.repository_truth(name).unwrap().branches.len()..330 {
         world.create_branch(name, &format!("b-{nth:03}"), "main").unwrap();
     }
-    Scene::with_source(database, sim, &[name]).await.set("SYNCLINE_WORKERS", 1)
+    Scene::at_host(host, database, sim, &[name]).await.set("SYNCLINE_WORKERS", 1)
 }
 
 async fn killed_at_every_commit_of_a_board(database: Database) {

@@ -47,6 +47,11 @@ impl Database {
         Self { url, server: None, held: Mutex::default(), folder }
     }
 
+    /// Makes another empty database of the same kind.
+    pub(crate) async fn another(&self) -> Self {
+        if self.is_sqlite() { Self::sqlite() } else { Self::postgres().await }
+    }
+
     /// Makes an empty database on the server that `TEST_DATABASE_URL` names.
     pub(crate) async fn postgres() -> Self {
         Self::on(bare::test_server(), "").await

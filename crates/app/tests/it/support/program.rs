@@ -11,7 +11,7 @@ use sim::Sim;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use super::{Database, Kind};
+use super::{Database, Host, Kind};
 
 /// The name of every story's source.
 pub(crate) const SOURCE: &str = "acme";
@@ -28,6 +28,8 @@ const COMMAND_MAX: Duration = Duration::from_secs(150);
 /// A database, and the settings that the program is run with.
 pub(crate) struct Scene {
     pub(crate) database: Database,
+    /// The group of streams that its source is synced by.
+    group: &'static str,
     settings: Vec<(String, String)>,
 }
 
@@ -40,13 +42,19 @@ impl Scene {
             (TOKEN.0, TOKEN.1.to_owned()),
             ("NO_COLOR", "1".to_owned()),
         ];
-        Self { settings: settings.map(|(name, value)| (name.to_owned(), value)).into(), database }
+        let settings = settings.map(|(name, value)| (name.to_owned(), value)).into();
+        Self { settings, database, group: "commits" }
     }
 
     /// Sets the scene with a source that reads `repos` of a simulator, or all it shows where none is named.
     pub(crate) async fn with_source(database: Database, sim: &Sim, repos: &[&str]) -> Self {
+        Self::at_host(Host::first(), database, sim, repos).await
+    }
+
+    /// Sets the same scene at one of the hosts of git repositories.
+    pub(crate) async fn at_host(host: Host, database: Database, sim: &Sim, repos: &[&str]) -> Self {
         let scene = Self::new(database);
-        scene.add_source(sim, repos).await;
+        scene.add(host, sim, repos).await;
         scene
     }
 
@@ -72,21 +80,25 @@ impl Scene {
                 database.url().clone_into(value);
             }
         }
-        Self { database, settings }
+        Self { database, settings, group: self.group }
     }
 
     /// Adds the story's source.
     pub(crate) async fn add_source(&self, sim: &Sim, repos: &[&str]) {
-        let url = sim.github_url();
-        let mut arguments = vec!["source", "add", "github", "--name", SOURCE, "--base-url", &url];
-        arguments.extend(repos.iter().flat_map(|it| ["--repo", it]));
+        self.add(Host::first(), sim, repos).await;
+    }
+
+    async fn add(&self, host: Host, sim: &Sim, repos: &[&str]) {
+        let (url, flag) = (host.url(sim), host.flag());
+        let mut arguments = vec!["source", "add", host.provider(), "--name", SOURCE, "--base-url", &url];
+        arguments.extend(repos.iter().flat_map(|it| [flag.as_str(), it]));
         arguments.extend(["--token-env", TOKEN.0, "--json"]);
         self.run(&arguments).await.expect_code(0);
     }
 
     /// Sets the scene with a source that reads a simulator's Jira.
     pub(crate) async fn with_jira(database: Database, kind: Kind, sim: &Sim, more: &[&str]) -> Self {
-        let scene = Self::new(database);
+        let scene = Self { group: "jira", ..Self::new(database) };
         scene.add_jira(SOURCE, kind, sim, more).await;
         scene
     }
@@ -115,13 +127,16 @@ impl Scene {
 
     /// Syncs the story's source to the end, with more in the environment of this one process.
     pub(crate) async fn sync_with(&self, more: &[(&str, &str)]) -> Ended {
-        let arguments = ["sync", "start", "--source", SOURCE, "--wait", "--json"];
-        self.start_with(&arguments, more).ended().await
+        self.start_with(&self.sync_arguments(), more).ended().await
     }
 
     /// Begins to sync the story's source.
     pub(crate) fn start_sync(&self) -> Running {
-        self.start(&["sync", "start", "--source", SOURCE, "--wait", "--json"])
+        self.start(&self.sync_arguments())
+    }
+
+    fn sync_arguments(&self) -> [&'static str; 8] {
+        ["sync", "start", "--source", SOURCE, "--group", self.group, "--wait", "--json"]
     }
 
     /// Syncs the story's source to the end, and fails unless it completed.
@@ -153,7 +168,7 @@ impl Scene {
         let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
-            if name.starts_with("SYNCLINE_") || name == "GITHUB_TOKEN" || name == "JIRA_TOKEN" {
+            if name.starts_with("SYNCLINE_") || name.ends_with("_TOKEN") {
                 command.env_remove(&*name);
             }
         }

@@ -5,11 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::Database;
-
-/// Tables with records of the provider.
-const LANDED: [&str; 7] =
-    ["github_repositories", "branches", "commits", "commit_parents", "jira_boards", "sprints", "jira_cards"];
+use super::{Database, landed_tables};
 
 /// Columns that hold a moment of the reading, which differs between any two runs, and a hash of what is compared.
 const MOMENTS: [&str; 4] = ["observed_at", "first_seen", "changed_at", "landing_hash"];
@@ -51,7 +47,7 @@ impl Rows {
 /// Reads all that must be the same however a sync came to its end: landed rows, places, work and its outcome.
 pub(crate) async fn snapshot(database: &Database) -> Rows {
     let mut rows = BTreeMap::new();
-    for table in LANDED {
+    for table in landed_tables() {
         rows.insert(table.to_owned(), dump(database, table, &MOMENTS, "").await);
     }
     for (table, except) in [
@@ -83,7 +79,7 @@ pub(crate) async fn snapshot(database: &Database) -> Rows {
 pub(crate) async fn landed_rows(database: &Database) -> Rows {
     let mut rows = BTreeMap::new();
     let written = if database.is_sqlite() { "" } else { "cast(xmin as text)" };
-    for table in LANDED {
+    for table in landed_tables() {
         rows.insert(table.to_owned(), dump(database, table, &["landing_hash"], written).await);
     }
     Rows(rows)
