@@ -5,7 +5,7 @@
 
 use tokio::task::JoinSet;
 
-use crate::support::{Database, Scene, assert_kept_rules, assert_truth, seeded};
+use crate::support::{Database, Host, Scene, assert_kept_rules, assert_truth, seeded};
 
 /// What is answered badly: one request in five.
 const FAULTS: &str = "5xx=0.06,cut=0.05,html=0.04,slow=0.02,secondary=0.03";
@@ -44,11 +44,13 @@ async fn every_seed_at(workers: usize, seeds: [u64; 3], kind: Kind) {
     let mut runs = JoinSet::new();
     for seed in seeds {
         runs.spawn(async move {
-            let database = match kind {
-                Kind::Sqlite => Database::sqlite(),
-                Kind::Postgres => Database::postgres().await,
-            };
-            ends_at_the_truth(workers, seed, database).await;
+            for host in Host::all() {
+                let database = match kind {
+                    Kind::Sqlite => Database::sqlite(),
+                    Kind::Postgres => Database::postgres().await,
+                };
+                ends_at_the_truth(host, workers, seed, database).await;
+            }
         });
     }
     while let Some(run) = runs.join_next().await {
@@ -56,11 +58,11 @@ async fn every_seed_at(workers: usize, seeds: [u64; 3], kind: Kind) {
     }
 }
 
-async fn ends_at_the_truth(workers: usize, seed: u64, database: Database) {
+async fn ends_at_the_truth(host: Host, workers: usize, seed: u64, database: Database) {
     let sim = seeded(seed, 4, 160, &format!("seed={seed},{FAULTS}"), "").await;
     let names = sim.world().names();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let scene = Scene::with_source(database, &sim, &names).await.set("SYNCLINE_WORKERS", workers);
+    let scene = Scene::at_host(host, database, &sim, &names).await.set("SYNCLINE_WORKERS", workers);
     let mut starts = 0;
     loop {
         starts += 1;

@@ -6,6 +6,7 @@
 mod crash;
 mod faults;
 mod git;
+mod gitlab;
 mod jira;
 mod limits;
 mod month;

@@ -1,0 +1,190 @@
+//! GitLab where it is not like other hosts: projects that are moved, archived, emptied or made private, thousands of
+//! branches, and merge requests.
+//!
+//! What every host of git repositories has to hold is told elsewhere, of all of them.
+
+use std::collections::BTreeSet;
+
+use sim::{Sim, State};
+
+use crate::support::{
+    Database, Host, SOURCE, Scene, TOKEN, assert_kept_rules, assert_truth, on_both, seeded,
+};
+
+on_both!(
+    a_project_is_followed_whatever_becomes_of_it,
+    merge_requests_stand_as_they_are_at_gitlab,
+    two_hosts_answer_one_query,
+);
+
+fn gitlab() -> Host {
+    Host::all().into_iter().find(|it| it.provider() == "gitlab").unwrap()
+}
+
+async fn a_project_is_followed_whatever_becomes_of_it(database: Database) {
+    let sim = seeded(51, 5, 60, "empty=acme/repo-2,denied=acme/repo-3,legal=acme/repo-4", "").await;
+    let world = sim.world();
+    let names: Vec<String> = world.names();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let scene = Scene::at_host(gitlab(), database, &sim, &names).await;
+    let ended = scene.sync().await;
+    ended.expect_code(3);
+    let sync = ended.json();
+    let errors = sync["errors"].as_array().unwrap().iter();
+    let told = |it: &serde_json::Value| {
+        format!("{} {}", it["partition"].as_str().unwrap(), it["code"].as_str().unwrap())
+    };
+    let mut errors: Vec<String> = errors.map(told).collect();
+    errors.sort();
+    assert_eq!(errors, ["acme/repo-3 denied", "acme/repo-4 denied"], "{sync:#}");
+    assert_truth(&scene.database, &sim, &["acme/repo-1", "acme/repo-5"]).await;
+    let empty = "select path_with_namespace from gitlab_projects where empty_repo = true";
+    assert_eq!(scene.database.lines(empty).await, ["acme/repo-2"]);
+
+    // One is moved and archived while it is known, one gets its first commits, one is made private, and all else is well.
+    for name in &names[1..4] {
+        world.set_state(name, State::Ok).unwrap();
+    }
+    world.rename("acme/repo-1", "other/place").unwrap();
+    world.push("other/place", "main", 3).unwrap();
+    world.archive("other/place", true).unwrap();
+    scene.completes().await;
+    let all = ["other/place", "acme/repo-2", "acme/repo-3", "acme/repo-4", "acme/repo-5"];
+    assert_truth(&scene.database, &sim, &all).await;
+
+    world.set_state("acme/repo-5", State::Gone).unwrap();
+    let ended = scene.sync().await;
+    ended.expect_code(3);
+    assert_eq!(ended.json()["errors"][0]["code"], "gone", "{}", ended.told());
+    world.set_state("acme/repo-5", State::Ok).unwrap();
+    assert_truth(&scene.database, &sim, &all).await;
+    assert_kept_rules(&sim);
+}
+
+/// A listing that is longer than GitLab counts: no totals, no last page.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twelve_thousand_branches_are_followed() {
+    let sim = seeded(52, 1, 30, "", "gitlab=0").await;
+    let (world, name) = (sim.world(), "acme/repo-1");
+    for nth in world.repository_truth(name).unwrap().branches.len()..12_000 {
+        world.create_branch(name, &format!("b/{nth:05}"), "main").unwrap();
+    }
+    let scene = Scene::at_host(gitlab(), Database::sqlite(), &sim, &[name]).await;
+    scene.completes().await;
+    assert_eq!(heads(&scene).await, true_heads(&sim, name));
+    sim.reset_report();
+    let sync = scene.completes().await;
+    let report = sim.report();
+    assert_eq!((report.requests, report.not_modified), (121, 121), "{report:?}");
+    assert_eq!(sync["rowsWritten"], 0, "{sync:#}");
+
+    world.push(name, "b/11999", 2).unwrap();
+    world.delete_branch(name, "b/00500").unwrap();
+    scene.completes().await;
+    assert_eq!(heads(&scene).await, true_heads(&sim, name));
+    assert_kept_rules(&sim);
+}
+
+async fn heads(scene: &Scene) -> BTreeSet<String> {
+    let heads = "select name || ' ' || head_sha from branches where deleted_at is null";
+    scene.database.lines(heads).await.into_iter().collect()
+}
+
+fn true_heads(sim: &Sim, name: &str) -> BTreeSet<String> {
+    let truth = sim.world().repository_truth(name).unwrap();
+    truth.branches.iter().map(|(name, it)| format!("{name} {}", it.head)).collect()
+}
+
+async fn merge_requests_stand_as_they_are_at_gitlab(database: Database) {
+    let sim = seeded(53, 2, 900, "", "").await;
+    let (world, name) = (sim.world(), "acme/repo-1");
+    let scene = Scene::at_host(gitlab(), database, &sim, &[]).await;
+    let scene = scene.set("SYNCLINE_MANUAL_COOLDOWN", "timeline=0s");
+    scene.completes().await;
+    timeline(&scene).await;
+    assert_merge_requests(&scene, &sim).await;
+
+    for nth in 0..130 {
+        let (branch, title) = (format!("topic-{nth}"), format!("PAY-{nth} topic"));
+        world.create_branch(name, &branch, "main").unwrap();
+        world.push(name, &branch, 1).unwrap();
+        world.open_merge_request(name, &branch, "main", &title).unwrap();
+    }
+    timeline(&scene).await;
+    assert_merge_requests(&scene, &sim).await;
+
+    // Each looked at between its change and its merge, which GitLab dates later than the change.
+    let opened = world.merge_requests(name).unwrap();
+    let last = opened.iter().map(|it| it.iid).max().unwrap();
+    for nth in [3, 70, 129] {
+        world.merge(name, &format!("topic-{nth}"), "main").unwrap();
+        timeline(&scene).await;
+    }
+    world.close_merge_request(name, last - 5).unwrap();
+    world.edit_merge_request(name, last - 7, Some("OPS-1 another title"), None).unwrap();
+    timeline(&scene).await;
+    assert_merge_requests(&scene, &sim).await;
+    let merged = "select count(*) from gitlab_merge_requests where merged_at > updated_at";
+    assert!(scene.database.number(merged).await > 0, "some are merged after their last change");
+    assert_kept_rules(&sim);
+}
+
+async fn timeline(scene: &Scene) {
+    let arguments = ["sync", "start", "--source", SOURCE, "--group", "timeline", "--wait", "--json"];
+    let ended = scene.run(&arguments).await;
+    ended.expect_code(0);
+    assert_eq!(ended.json()["state"], "completed", "{}", ended.told());
+}
+
+/// Fails unless every merge request stands there as GitLab has it.
+async fn assert_merge_requests(scene: &Scene, sim: &Sim) {
+    let landed = "select cast(id as text) || ' ' || cast(iid as text) || ' ' || state || ' ' || title || ' '
+        || source_branch || ' ' || target_branch || ' ' || head_sha || ' ' || coalesce(merge_commit_sha, 'none')
+        from gitlab_merge_requests";
+    let found: BTreeSet<String> = scene.database.lines(landed).await.into_iter().collect();
+    let world = sim.world();
+    let all = world.names().into_iter().flat_map(|name| world.merge_requests(&name).unwrap());
+    let expected: BTreeSet<String> = all
+        .map(|it| {
+            let state = serde_json::to_value(it.state).unwrap();
+            let (state, merged) = (state.as_str().unwrap(), it.merge_sha.as_deref().unwrap_or("none"));
+            let (from, to) = (it.source_branch, it.target_branch);
+            format!("{} {} {state} {} {from} {to} {} {merged}", it.id, it.iid, it.title, it.sha)
+        })
+        .collect();
+    let missing: Vec<_> = expected.difference(&found).take(3).collect();
+    let odd: Vec<_> = found.difference(&expected).take(3).collect();
+    assert!(missing.is_empty() && odd.is_empty(), "missing: {missing:#?}\nodd: {odd:#?}");
+    assert!(!expected.is_empty());
+}
+
+async fn two_hosts_answer_one_query(database: Database) {
+    let sim = seeded(54, 2, 80, "", "").await;
+    let scene = Scene::with_source(database, &sim, &[]).await;
+    let url = gitlab().url(&sim);
+    let add = ["source", "add", "gitlab", "--name", "lab", "--base-url", &url, "--token-env", TOKEN.0];
+    scene.run(&add).await.expect_code(0);
+    scene.run(&["sync", "start", "--group", "commits", "--wait"]).await.expect_code(0);
+    // Each commit stands there once for each source, and says the same.
+    let both = "select count(*) from commits as hub join commits as lab
+            on hub.repository_id = lab.repository_id and hub.sha = lab.sha and hub.source_id < lab.source_id
+        where hub.message = lab.message and hub.author_email = lab.author_email
+            and hub.committed_at = lab.committed_at and coalesce(hub.jira_key, '') = coalesce(lab.jira_key, '')";
+    let truth = sim.world().truth().unwrap();
+    let expected: usize = truth.repositories.values().map(|it| it.shas.len()).sum();
+    assert_eq!(scene.database.number(both).await, i64::try_from(expected).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_jobs_token_is_refused_with_a_sentence() {
+    let sim = seeded(55, 1, 5, "", "").await;
+    let scene = Scene::new(Database::sqlite()).set("JOB", "glcbt-64_not-a-real-one");
+    let url = gitlab().url(&sim);
+    let add = ["source", "add", "gitlab", "--name", "lab", "--base-url", &url, "--token-env", "JOB"];
+    let told = scene.run(&add).await;
+    told.expect_code(2).expect_words("CI job token").expect_words("read_api");
+    assert!(!told.told().contains("not-a-real-one"), "{}", told.told());
+    let root = url.trim_end_matches("/api/v4").to_owned();
+    let add = ["source", "add", "gitlab", "--name", "lab", "--base-url", &root, "--token-env", TOKEN.0];
+    scene.run(&add).await.expect_code(2).expect_words("does not end in /api/v4");
+}
