@@ -35,6 +35,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/sqlite/0003_tenants.sql"),
         include_str!("../migrations/postgres/0003_tenants.sql"),
     ),
+    (
+        4,
+        include_str!("../migrations/sqlite/0004_items_due.sql"),
+        include_str!("../migrations/postgres/0004_items_due.sql"),
+    ),
 ];
 
 /// How long the server keeps the locks of a transaction in which nothing is said. Ours say something at once, so one
