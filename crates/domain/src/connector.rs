@@ -110,8 +110,9 @@ pub struct Spec {
 impl Spec {
     /// Says why a credential cannot be used here, where its beginning tells.
     #[must_use]
-    pub fn refuses_token(&self, token: &str) -> Option<&'static str> {
-        self.refused_tokens.iter().find(|(beginning, _)| token.starts_with(beginning)).map(|(_, why)| *why)
+    pub fn refuses_token(&self, token: &str) -> Option<String> {
+        let refused = self.refused_tokens.iter().find(|(beginning, _)| token.starts_with(beginning));
+        refused.map(|(beginning, why)| format!("`{beginning}…` {why}"))
     }
 
     /// Finds a stream and its group.

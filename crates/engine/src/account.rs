@@ -22,7 +22,7 @@ use tracing::Instrument as _;
 use url::Url;
 
 use crate::clock::Clock;
-use crate::http::{Access, Answer, Http, fixed_headers};
+use crate::http::{Access, Answer, Http, fixed_headers, is_same_keeper};
 use crate::room::Room;
 use budget::{Budgets, Grant};
 
@@ -133,6 +133,12 @@ impl Account {
         validator: Option<&str>,
         room: &Room,
     ) -> (Result<Answer, Fault>, u64) {
+        if !is_same_keeper(self.base.as_str(), &request.url) {
+            // It would be asked without the credential, and its answer be taken for the provider's.
+            let what =
+                "a link to another server than the base URL; give the address that the provider names itself";
+            return (Err(Fault::Malformed { what: what.to_owned() }), 0);
+        }
         let Ok(_permit) = self.gate.under_way.acquire().await else {
             return (Err(Fault::Transient { after: None, cause: Cause::Connect }), 0);
         };

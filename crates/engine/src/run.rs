@@ -127,7 +127,7 @@ impl Run<'_> {
         let fetching = async {
             match &after {
                 After::Read(place) => Some(self.fetcher.fetch(place, &self.validators).await),
-                After::Look | After::CaughtUp | After::Stuck => None,
+                After::Look | After::CaughtUp | After::Stuck(_) => None,
             }
         };
         let (committed, ahead) = tokio::join!(committing, fetching);
@@ -143,8 +143,8 @@ impl Run<'_> {
             }
             After::Look if self.load_items().await? => Ok(Turn::GoOn(None)),
             After::Look | After::CaughtUp => Ok(Turn::End(self.end(&Outcome::CaughtUp))),
-            After::Stuck => {
-                let fault = Fault::Malformed { what: "a page that finished no item".to_owned() };
+            After::Stuck(what) => {
+                let fault = Fault::Malformed { what: what.to_owned() };
                 Ok(Turn::End(self.ended(Verdict::Discard { invalidates: false }, Some(&fault))))
             }
         }
@@ -159,6 +159,11 @@ impl Run<'_> {
 
     /// Says what is to be read once the page that ended with `next` is committed.
     fn after(&mut self, next: &Next, done: &[String], pass: Pass) -> After {
+        if let Next::More(cursor) = next
+            && self.place.cursor.as_ref() == Some(cursor)
+        {
+            return After::Stuck("a page that leads to itself");
+        }
         let plain = self.place.plain || matches!(pass, Pass::Plain { .. });
         let Some(batch) = self.stream.item_batch else {
             return match next {
@@ -179,7 +184,7 @@ impl Run<'_> {
         // The first item that is finished may be the one that the others start from, so the database is asked anew.
         let first_finished = !done.is_empty() && !std::mem::replace(&mut self.tally.finished_item, true);
         if done.is_empty() {
-            return After::Stuck;
+            return After::Stuck("a page that finished no item");
         }
         if self.queue.is_empty() || first_finished {
             After::Look
@@ -286,8 +291,8 @@ enum After {
     Look,
     /// Nothing.
     CaughtUp,
-    /// Nothing can follow: the page brought no item to its end and named no place to read on from.
-    Stuck,
+    /// Nothing can follow, and this is why: it would be the same page again and again.
+    Stuck(&'static str),
 }
 
 /// Says whether a fault may be one item's own, so that the others can still be read. A provider may fail again and

@@ -245,7 +245,7 @@ async fn deactivate_other_roots(
         each(conn, "$2"),
     );
     conn.execute(AssertSqlSafe(sql), args![id, to_json(&kept)?]).await?;
-    Ok(())
+    partition::forget_stopped(conn, id).await
 }
 
 /// Opens a source's credential.

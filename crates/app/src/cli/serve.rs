@@ -104,7 +104,17 @@ pub(crate) async fn answer(
         stop.cancel();
         worked
     };
-    let (worked, _) = tokio::join!(working, answering.join_all());
+    let answering = async {
+        // The first that ends, by a signal or by a fault, ends the others: work that nobody could ask about is not begun.
+        let first = answering.join_next().await;
+        stop.cancel();
+        answering.join_all().await;
+        first
+    };
+    let (worked, answered) = tokio::join!(working, answering);
+    if let Some(Err(error)) = answered {
+        return Err(anyhow::Error::new(error).context("the API has ended"));
+    }
     Ok(worked?)
 }
 

@@ -104,13 +104,15 @@ pub(crate) async fn run(command: SyncCommand, app: &App) -> anyhow::Result<Exit>
 }
 
 async fn start(args: &StartArgs, app: &App, service: &SyncService) -> anyhow::Result<Exit> {
-    let mut asked = Vec::new();
+    let (mut asked, mut unknown) = (Vec::new(), Vec::new());
     for source in chosen(args, service).await? {
         let mut of_source = Vec::new();
         for group in groups(&source, args.group.as_deref()) {
             of_source.push(ask(service, source.clone(), group, args.wait).await?);
         }
-        asked.extend(without_idle(of_source, app, service));
+        let (busy, idle) = without_idle(of_source, app, service);
+        asked.extend(busy);
+        unknown.extend(idle);
     }
     let mut exit = Exit::Done;
     if !args.wait {
@@ -125,10 +127,21 @@ async fn start(args: &StartArgs, app: &App, service: &SyncService) -> anyhow::Re
             app.out.note(format!("sync {sync} of `{}` is under way: going on with it", it.source.name));
         }
     }
-    let followed = follow(service, &asked, &app.out, stop.token()).await?;
-    for it in &asked {
-        let row = followed.iter().find(|row| Some(row.id) == it.sync);
-        exit = exit.worse(tell_ended(it, row, app, service).await?);
+    loop {
+        let followed = follow(service, &asked, &app.out, stop.token()).await?;
+        for it in &asked {
+            let row = followed.iter().find(|row| Some(row.id) == it.sync);
+            exit = exit.worse(tell_ended(it, row, app, service).await?);
+        }
+        // What the others found may be theirs to read.
+        asked = Vec::new();
+        for it in unknown.drain(..).filter(|_| exit != Exit::Interrupted) {
+            let again = ask(service, it.source, &it.group, args.wait).await?;
+            asked.extend(Some(again).filter(|it| it.sync.is_some()));
+        }
+        if asked.is_empty() {
+            break;
+        }
     }
     if exit == Exit::Interrupted {
         app.out.note("stopped; the sync goes on where it is with the next `syncline sync start --wait`");
@@ -136,27 +149,25 @@ async fn start(args: &StartArgs, app: &App, service: &SyncService) -> anyhow::Re
     Ok(exit)
 }
 
-/// Leaves groups out that nobody named, that have nothing to do yet or again, and that stand beside one that does: it
-/// says so, and that is no failure.
-fn without_idle(asked: Vec<Asked>, app: &App, service: &SyncService) -> Vec<Asked> {
+/// Leaves groups out that have nothing to do again or yet, beside one that does: it says so of those that may not yet be
+/// asked for again, and that is no failure. The others are those that nothing is known of yet.
+fn without_idle(asked: Vec<Asked>, app: &App, service: &SyncService) -> (Vec<Asked>, Vec<Asked>) {
     if !asked.iter().any(|it| it.sync.is_some()) {
-        return asked;
+        return (asked, Vec::new());
     }
     let now = service.clock().now();
-    let (idle, asked): (Vec<_>, Vec<_>) = asked.into_iter().partition(|it| {
-        let reason = it.decision.as_ref().filter(|_| it.sync.is_none()).map(|it| it.reason);
-        matches!(reason, Some(Reason::NothingToSync | Reason::CooldownActive))
-    });
-    for it in idle {
-        let why = match &it.decision {
+    let (mut busy, mut unknown) = (Vec::new(), Vec::new());
+    for it in asked {
+        match it.decision.as_ref().filter(|_| it.sync.is_none()) {
             Some(decision) if decision.reason == Reason::CooldownActive => {
-                words::decision(it.about(), decision, now)
+                let why = words::decision(it.about(), decision, now);
+                app.out.note(format!("{} of `{}` waits: {why}", it.group, it.source.name));
             }
-            _ => "nothing is known to read yet".to_owned(),
-        };
-        app.out.note(format!("{} of `{}` waits: {why}", it.group, it.source.name));
+            Some(decision) if decision.reason == Reason::NothingToSync => unknown.push(it),
+            _ => busy.push(it),
+        }
     }
-    asked
+    (busy, unknown)
 }
 
 /// Returns the sources that were named, or all of them.

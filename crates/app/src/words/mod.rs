@@ -52,8 +52,9 @@ pub(crate) fn decision(about: About<'_>, decision: &Decision, now: Timestamp) ->
                 .to_owned()
         }
         Reason::NothingToSync => {
-            "`{source}` names nothing to read: say what with `syncline source add {provider} \
-                                  --name {source} --update`, as `syncline source add {provider} --help` shows"
+            "nothing is known of `{source}` to read here yet: sync all of it first with `syncline sync start \
+             --source {source} --wait`, or say what to read with `syncline source add {provider} --name {source} \
+             --update`"
                 .to_owned()
         }
         Reason::CooldownActive => {

@@ -23,12 +23,18 @@ pub(crate) fn here(read: &Read<'_>, first: impl FnOnce() -> String) -> Result<St
     }
 }
 
-/// Goes on from the page at `url`, whose answer gave an address to go on with or none, else ends the listing.
+/// Goes on from the page at `url`, the first one or another, whose answer gave an address to go on with or none, else ends
+/// the listing.
 ///
 /// A page's validator covers its body, not its links. So where the last page is full, a record added behind it would
 /// leave that page unchanged and stay unseen: such a page is followed by the one after it, empty until then.
-pub(crate) fn onward(url: &str, given: Option<String>, is_full: bool, sweep: Sweep) -> Next {
-    let behind = || is_full.then(|| page_behind(url)).flatten();
+pub(crate) fn onward(
+    (url, is_first): (&str, bool),
+    given: Option<String>,
+    is_full: bool,
+    sweep: Sweep,
+) -> Next {
+    let behind = || is_full.then(|| page_behind(url, is_first)).flatten();
     match given.or_else(behind) {
         Some(next) => Next::More(Cursor(json!({ "next": next }))),
         None => Next::CaughtUp { cursor: None, sweep: Some(sweep) },
@@ -36,11 +42,10 @@ pub(crate) fn onward(url: &str, given: Option<String>, is_full: bool, sweep: Swe
 }
 
 /// Returns the address of the page after `url`, where pages are numbered.
-pub(crate) fn page_behind(url: &str) -> Option<String> {
+pub(crate) fn page_behind(url: &str, is_first: bool) -> Option<String> {
     if let Some(number) = kit::page_number(url) {
         return kit::with_page_number(url, number + 1);
     }
-    // Only the first page, whose address is ours, bears neither a number nor a word of the host's to go on by.
-    let (_, query) = url.split_once('?')?;
-    query.starts_with("per_page=").then(|| format!("{url}&page=2"))
+    // Only the first page, whose address is ours, bears no number; another one goes on by a word of the host's.
+    is_first.then(|| format!("{url}&page=2"))
 }

@@ -53,7 +53,7 @@ pub(super) fn repositories(read: &Read<'_>, got: &[Response]) -> Result<Step, Fa
     limits::check(response)?;
     let listed = kit::listed(&response.body, "repositories")?;
     let sweep = Sweep { owner: None, items: None, partitions: Some(BRANCHES_STREAM.to_owned()) };
-    let mut page = Page::empty(onward(&url, response, listed.len(), sweep));
+    let mut page = Page::empty(onward(read, &url, response, listed.len(), sweep));
     for raw in listed {
         let repository = wire::repository(raw, &mut page.records)?;
         page.partitions.push(branches_of(&repository));
@@ -93,7 +93,7 @@ pub(super) fn branches(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault>
         items: Some((COMMITS_STREAM.to_owned(), read.partition.to_owned())),
         partitions: None,
     };
-    let mut page = Page::empty(onward(&url, response, listed.len(), sweep));
+    let mut page = Page::empty(onward(read, &url, response, listed.len(), sweep));
     let default_branch = read.args.get("default_branch").and_then(Value::as_str);
     for raw in listed {
         let branch = wire::branch(id, raw, &mut page.records)?;
@@ -118,9 +118,9 @@ pub(super) fn branches(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault>
     Ok(Step::Page(page))
 }
 
-fn onward(url: &str, response: &Response, listed: usize, sweep: Sweep) -> Next {
+fn onward(read: &Read<'_>, url: &str, response: &Response, listed: usize, sweep: Sweep) -> Next {
     let given = kit::links(&response.headers).next.map(ToOwned::to_owned);
-    git::onward(url, given, listed >= PER_PAGE, sweep)
+    git::onward((url, read.cursor.is_none()), given, listed >= PER_PAGE, sweep)
 }
 
 fn send(url: String) -> Step {

@@ -66,7 +66,7 @@ fn begin_list(repository_url: &str, id: i64, item: &Item, got: &[Response]) -> R
         // GitLab lists nothing for a commit that it does not know any more.
         None => Err(Fault::Gone),
         Some(first) if first == item.wanted => {
-            let next = following(&url, response, &listed);
+            let next = following((&url, true), response, &listed);
             let on = |next| Walk { head: item.wanted.clone(), from: None, next, ends: false };
             Ok(walked(item, landing, next.map(on)))
         }
@@ -86,7 +86,7 @@ fn go_on(repository_url: &str, id: i64, item: &Item, walk: Walk, got: &[Response
     check_walk(response)?;
     if !is_nothing(response) {
         let listed = land(id, response, &mut landing)?;
-        let next = following(&walk.next, response, &listed);
+        let next = following((&walk.next, false), response, &listed);
         return Ok(walked(item, landing, next.map(|next| Walk { next, ..walk })));
     }
     let Some(common) = got.get(1) else {
@@ -110,9 +110,9 @@ fn common_url(repository_url: &str, one: &str, other: &str) -> String {
 }
 
 /// Returns the address of the page after `url`. A full page without one is not believed: more is never less.
-fn following(url: &str, response: &Response, listed: &Listed) -> Option<String> {
+fn following((url, is_first): (&str, bool), response: &Response, listed: &Listed) -> Option<String> {
     let is_full = usize::try_from(listed.count).is_ok_and(|it| it >= PER_PAGE);
-    listing::given(url, response).or_else(|| is_full.then(|| git::page_behind(url)).flatten())
+    listing::given(url, response).or_else(|| is_full.then(|| git::page_behind(url, is_first)).flatten())
 }
 
 fn walked(item: &Item, landing: Landing, walk: Option<Walk>) -> Step {

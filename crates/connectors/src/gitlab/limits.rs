@@ -37,11 +37,6 @@ pub(super) fn check(response: &Response) -> Result<(), Fault> {
     }
 }
 
-/// Says whether the answer means that the project has no commit at all.
-pub(super) fn is_empty_repository(response: &Response) -> bool {
-    response.status == 404 && wire::said(&response.body).to_ascii_lowercase().contains("repository not found")
-}
-
 /// Reads the budget, as far as an answer speaks of it.
 pub(super) fn meter(response: &Response) -> Vec<Meter> {
     let headers = &response.headers;

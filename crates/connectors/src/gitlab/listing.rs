@@ -46,7 +46,7 @@ pub(super) fn projects(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault>
         limits::check(response)?;
         let mut page = Page::empty(Next::CaughtUp { cursor: None, sweep: None });
         let project = wire::project(response.body.clone(), &mut page.records)?;
-        page.partitions.push(branches_of(&project));
+        page.partitions.extend(branches_of(&project));
         return Ok(Step::Page(page));
     }
     // By number, so that a page is the same whatever comes and goes behind it.
@@ -55,23 +55,30 @@ pub(super) fn projects(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault>
             "{base_url}/projects?membership=true&order_by=id&sort=asc&pagination=keyset&per_page={PER_PAGE}"
         )
     };
-    let url = git::here(read, first)?;
+    let url = git::here(read, &first)?;
     let Some(response) = got.first() else { return Ok(send(url)) };
     limits::check(response)?;
     let listed = kit::listed(&response.body, "projects")?;
     let sweep = Sweep { owner: None, items: None, partitions: Some(BRANCHES_STREAM.to_owned()) };
-    let mut page = Page::empty(onward(&url, response, listed.len(), sweep));
+    let is_full = listed.len() >= PER_PAGE;
+    let mut page = Page::empty(Next::CaughtUp { cursor: None, sweep: None });
+    let mut last = None;
     for raw in listed {
         let project = wire::project(raw, &mut page.records)?;
-        page.partitions.push(branches_of(&project));
+        page.partitions.extend(branches_of(&project));
+        last = last.max(Some(project.id));
     }
+    // A full page is never the last, though a proxy took its link away.
+    let behind = last.filter(|_| is_full).map(|id| format!("{}&id_after={id}", first()));
+    page.next = git::onward((&url, false), given(&url, response).or(behind), false, sweep);
     Ok(Step::Page(page))
 }
 
-fn branches_of(project: &wire::Project) -> Partition {
+/// Returns the partition of a project's branches; none where its repository is switched off.
+fn branches_of(project: &wire::Project) -> Option<Partition> {
     let args = json!({ "id": project.id, "full_name": project.path, "default_branch": project.default_branch,
         "merge_requests": project.has_merge_requests });
-    below(BRANCHES_STREAM, project.id.to_string(), args)
+    project.has_repository.then(|| below(BRANCHES_STREAM, project.id.to_string(), args))
 }
 
 fn below(stream: &'static str, key: String, args: Value) -> Partition {
@@ -84,18 +91,16 @@ pub(super) fn branches(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault>
     let first = || format!("{}/projects/{id}/repository/branches?per_page={PER_PAGE}", read.source.base_url);
     let url = git::here(read, first)?;
     let Some(response) = got.first() else { return Ok(send(url)) };
-    let listed = if limits::is_empty_repository(response) {
-        Vec::new()
-    } else {
-        limits::check(response)?;
-        kit::listed(&response.body, "branches")?
-    };
+    limits::check(response)?;
+    let listed = kit::listed(&response.body, "branches")?;
     let sweep = Sweep {
         owner: Some(id),
         items: Some((COMMITS_STREAM.to_owned(), read.partition.to_owned())),
         partitions: None,
     };
-    let mut page = Page::empty(onward(&url, response, listed.len(), sweep));
+    let is_full = listed.len() >= PER_PAGE;
+    let next = git::onward((&url, read.cursor.is_none()), given(&url, response), is_full, sweep);
+    let mut page = Page::empty(next);
     let default_branch = read.args.get("default_branch").and_then(Value::as_str);
     for raw in listed {
         let branch = wire::branch(id, raw, &mut page.records)?;
@@ -117,10 +122,6 @@ pub(super) fn branches(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault>
         }
     }
     Ok(Step::Page(page))
-}
-
-fn onward(url: &str, response: &Response, listed: usize, sweep: Sweep) -> Next {
-    git::onward(url, given(url, response), listed >= PER_PAGE, sweep)
 }
 
 /// Returns the address of the following page as the answer gives it: a link, or where proxies took that away, a number.

@@ -127,13 +127,23 @@ fn next(
     headers: &[(&str, &str)],
     entries: &[Value],
 ) -> (Option<Value>, bool) {
+    next_of(stream, "7", cursor, headers, entries)
+}
+
+fn next_of(
+    stream: &str,
+    partition: &str,
+    cursor: Option<Value>,
+    headers: &[(&str, &str)],
+    entries: &[Value],
+) -> (Option<Value>, bool) {
     let (settings, args) = (settings(BASE, json!({})), json!({}));
     let cursor = cursor.map(Cursor);
     let read = Read {
         source: &settings,
         learned: &Value::Null,
         stream,
-        partition: "7",
+        partition,
         args: &args,
         lane: Lane::Forward,
         items: &[],
@@ -175,20 +185,38 @@ fn merge_requests_go_on_from_the_moment_that_a_page_ended_with() {
         let at = |it| Timestamp::from_second(1_000_000 + moment(it)).unwrap().to_string();
         (0..count).map(|it| json!({"id": it, "iid": it, "project_id": 7, "updated_at": at(it)})).collect()
     };
-    let since =
-        |second: i64| json!({ "since": Timestamp::from_second(1_000_000 + second).unwrap().to_string() });
+    let moment = |second: i64| json!(Timestamp::from_second(1_000_000 + second).unwrap().to_string());
+    let since = |second: i64| json!({ "since": moment(second) });
+    let under_way = |second: i64, began: i64| json!({ "since": moment(second), "began": moment(began) });
     let link = [("link", "<https://gitlab.com/page-2>; rel=\"next\"")];
     let stream = "merge_requests";
     let (cursor, goes_on) = next(stream, None, &link, &changed(100, &|it| it));
-    assert_eq!((cursor, goes_on), (Some(since(99)), true), "not by the link");
-    let (cursor, goes_on) = next(stream, Some(since(99)), &link, &changed(100, &|_| 99));
-    let page = json!({ "since": since(99)["since"], "next": "https://gitlab.com/page-2" });
+    let first = under_way(99, -1_000_000);
+    assert_eq!((cursor, goes_on), (Some(first.clone()), true), "not by the link");
+    let (cursor, goes_on) = next(stream, Some(first.clone()), &link, &changed(100, &|_| 99));
+    let page = json!({ "since": moment(99), "began": first["began"], "next": "https://gitlab.com/page-2" });
     assert_eq!((cursor, goes_on), (Some(page.clone()), true), "all of one moment: by the link");
     let (cursor, goes_on) = next(stream, Some(page), &[], &changed(3, &|it| 99 + it));
     assert_eq!((cursor, goes_on), (Some(since(101 - 60)), false), "a minute before the newest");
     assert_eq!(next(stream, Some(since(41)), &[], &changed(1, &|_| 101)), (Some(since(41)), false));
     assert_eq!(next(stream, Some(since(41)), &[], &[]), (Some(since(41)), false), "nothing is no step back");
     assert_eq!(next(stream, None, &[], &[]), (None, false));
+    // In mid-walk too: the last page brings nothing newer, and the minute is kept.
+    let (cursor, _) = next(stream, Some(since(41)), &link, &changed(100, &|it| 100 + it));
+    assert_eq!(cursor, Some(under_way(199, 41)));
+    assert_eq!(next(stream, cursor, &[], &changed(1, &|_| 199)), (Some(since(199 - 60)), false));
+    assert_eq!(next(stream, Some(since(99)), &[], &changed(1, &|_| 99)), (Some(since(99)), false));
+}
+
+/// Nothing says that a page by number is the last but an empty one behind it.
+#[test]
+fn a_full_page_of_projects_without_a_link_goes_on_behind_its_last() {
+    let projects = |count: i64| -> Vec<Value> { (1..=count).map(|it| json!({ "id": it })).collect() };
+    let (cursor, goes_on) = next_of("projects", "member", None, &[], &projects(100));
+    let url = cursor.unwrap()["next"].as_str().unwrap().to_owned();
+    assert!(goes_on && url.ends_with("&per_page=100&id_after=100"), "{url}");
+    assert_eq!(next_of("projects", "member", Some(json!({ "next": url })), &[], &[]), (None, false));
+    assert_eq!(next_of("projects", "member", None, &[], &projects(99)), (None, false));
 }
 
 #[test]

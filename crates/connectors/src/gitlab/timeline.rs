@@ -22,6 +22,9 @@ const OVERLAP: SignedDuration = SignedDuration::from_mins(1);
 struct Place {
     /// The moment from which changes are asked for.
     since: Option<Timestamp>,
+    /// The moment that the sync under way began with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    began: Option<Timestamp>,
     /// The next page of those changes, where more than one page of them fell on one moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
@@ -34,6 +37,9 @@ pub(super) fn merge_requests(read: &Read<'_>, got: &[Response]) -> Result<Step, 
         None => Place::default(),
         Some(cursor) => Place::deserialize(&cursor.0).map_err(|_| Fault::CursorLost)?,
     };
+    let is_first = place.next.is_none();
+    // Nothing changed at GitLab before there was one.
+    let began = place.began.or(place.since).unwrap_or(Timestamp::UNIX_EPOCH);
     let url = place.next.unwrap_or_else(|| {
         let since = place.since.map(|it| format!("&updated_after={}", kit::escaped(&it.to_string())));
         format!(
@@ -51,19 +57,18 @@ pub(super) fn merge_requests(read: &Read<'_>, got: &[Response]) -> Result<Step, 
     for raw in listed {
         newest = newest.max(Some(wire::merge_request(raw, &mut page.records)?));
     }
-    let following =
-        listing::given(&url, response).or_else(|| is_full.then(|| git::page_behind(&url)).flatten());
+    let following = listing::given(&url, response)
+        .or_else(|| is_full.then(|| git::page_behind(&url, is_first)).flatten());
     page.next = match following {
-        Some(_) if newest > place.since => Next::More(cursor(&Place { since: newest, next: None })),
-        Some(next) => Next::More(cursor(&Place { since: place.since, next: Some(next) })),
+        Some(_) if newest > place.since => {
+            Next::More(cursor(&Place { since: newest, began: Some(began), next: None }))
+        }
+        Some(next) => Next::More(cursor(&Place { since: place.since, began: Some(began), next: Some(next) })),
         None => {
-            let since = newest.map(|it| it.saturating_sub(OVERLAP).unwrap_or(it));
-            // Never back behind what an earlier sync began with.
-            let since = since.max(read.cursor.and(place.since).filter(|_| newest == place.since));
-            Next::CaughtUp {
-                cursor: since.map(|since| cursor(&Place { since: Some(since), next: None })),
-                sweep: None,
-            }
+            // Never back behind what the sync began with, so that nothing new is no step back.
+            let since = newest.map(|it| it.saturating_sub(OVERLAP).unwrap_or(it).max(began));
+            let on = |since| cursor(&Place { since: Some(since), began: None, next: None });
+            Next::CaughtUp { cursor: since.map(on), sweep: None }
         }
     };
     Ok(Step::Page(page))

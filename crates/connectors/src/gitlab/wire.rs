@@ -83,6 +83,8 @@ pub(super) struct Project {
     pub(super) default_branch: Option<String>,
     /// Whether it can have merge requests: where they are switched off, asking for them is refused.
     pub(super) has_merge_requests: bool,
+    /// Whether it can have branches and commits, likewise.
+    pub(super) has_repository: bool,
 }
 
 /// The member of a project that is a credential: whoever has it registers runners, which then see what the project's
@@ -109,11 +111,12 @@ pub(super) fn project(raw: Bytes, records: &mut Vec<Record>) -> Result<Project, 
         object.instant("last_activity_at").into(),
         object.instant("created_at").into(),
     ];
+    let has_repository = object.text("repository_access_level").is_none_or(|it| it != "disabled");
     let has_merge_requests = object.value("merge_requests_enabled").unwrap_or(true);
     let open = git::without_secret(&raw, &object, RUNNERS_TOKEN);
     drop(object);
     records.push(Record { table: &GITLAB_PROJECTS, cells, raw: Some(open.unwrap_or(raw)) });
-    Ok(Project { id, path, default_branch, has_merge_requests })
+    Ok(Project { id, path, default_branch, has_merge_requests, has_repository })
 }
 
 /// GitLab writes null where it means no.

@@ -45,7 +45,7 @@ pub struct SourceChanges {
 /// Refuses a credential that the provider gives out for something else.
 fn usable(spec: &Spec, token: &Secret) -> Result<(), Error> {
     let why = spec.refuses_token(token.expose());
-    why.map_or(Ok(()), |why| Err(Error::Invalid { field: "token", why: why.to_owned() }))
+    why.map_or(Ok(()), |why| Err(Error::Invalid { field: "credential", why }))
 }
 
 /// Returns what every connector offers, for help texts and checks.

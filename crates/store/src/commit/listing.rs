@@ -14,6 +14,7 @@ use crate::dialect::{each, without_nul};
 use crate::error::{StoreError, corrupt};
 use crate::landing::{self, Layouts};
 use crate::queue::Lease;
+use crate::source::partition;
 
 /// Reads what makes the partition's requests conditional.
 pub(super) async fn validators(
@@ -202,5 +203,5 @@ async fn partitions(conn: &mut Conn, lease: &Lease, stream: &str) -> Result<(), 
         unseen("partitions.key"),
     );
     conn.execute(AssertSqlSafe(sql), args![lease.source, &lease.stream, &lease.partition, stream]).await?;
-    Ok(())
+    partition::forget_stopped(conn, lease.source).await
 }

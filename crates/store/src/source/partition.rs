@@ -45,6 +45,17 @@ pub(crate) async fn keep(
         FoundBy::Settings => (None, None),
         FoundBy::Listing(stream, key) => (Some(stream), Some(key)),
     };
+    let rows = to_json(&rows.values().collect::<Vec<_>>())?;
+    // What is to be read with other words is read whole once: an unchanged page would not say them on.
+    let sql = format!(
+        "delete from validators where source_id = $1 and exists (
+             select 1 from {} join partitions as known on known.source_id = $1 and known.stream = t.value ->> 0
+                 and known.key = t.value ->> 1
+             where known.args <> t.value ->> 2 and known.stream = validators.stream
+                 and known.key = validators.partition)",
+        each(conn, "$2"),
+    );
+    conn.execute(AssertSqlSafe(sql), args![source, &rows]).await?;
     let sql = format!(
         "insert into partitions
              (source_id, stream, key, args, title, refresh_ms, listed_by_stream, listed_by_key, active, is_valid)
@@ -60,9 +71,18 @@ pub(crate) async fn keep(
                  or partitions.listed_by_key is distinct from excluded.listed_by_key",
         each(conn, "$2"),
     );
-    let rows = to_json(&rows.values().collect::<Vec<_>>())?;
     conn.execute(AssertSqlSafe(sql), args![source, rows, by_stream, by_key]).await?;
     start(conn, source, partitions).await
+}
+
+/// Forgets how the listings of partitions stood that are read no more. Should one be read again, all of it is: a page
+/// that is answered as unchanged would not bring back what was found through it.
+pub(crate) async fn forget_stopped(conn: &mut Conn, source: SourceId) -> Result<(), StoreError> {
+    let sql = "delete from validators where source_id = $1 and exists (
+            select 1 from partitions where partitions.source_id = $1 and partitions.stream = validators.stream
+                and partitions.key = validators.partition and not partitions.active)";
+    conn.execute(sql, args![source]).await?;
+    Ok(())
 }
 
 async fn start(conn: &mut Conn, source: SourceId, partitions: &[Partition]) -> Result<(), StoreError> {

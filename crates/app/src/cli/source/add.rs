@@ -272,7 +272,7 @@ pub(super) async fn run(args: AddArgs, app: &App, service: &SyncService) -> anyh
         .line(format!("{} {word} {name}: {title} at {address}, {credential}", paint.of(Style::Good, "✓")))?;
     if !source.has_secret {
         app.out.note(format!(
-            "without a credential {title} answers few requests, 60 an hour or so: export {}, and say --update",
+            "without a credential {title} answers few requests: export {}, and say --update",
             spec.token_env
         ));
     }

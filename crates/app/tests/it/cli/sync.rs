@@ -199,6 +199,26 @@ async fn several_sources_are_an_object_each() {
     sandbox.ends(0, "sync start --source acme --wait").await;
 }
 
+/// A source with two groups of streams: what one of them may not do now is no failure of the other.
+#[tokio::test]
+async fn a_group_that_nobody_named_may_have_nothing_to_do() {
+    let sim = simulate(world()).await;
+    let sandbox = Sandbox::new().set("GITLAB_TOKEN", TOKEN);
+    sandbox.ends(0, &format!("source add gitlab --name lab --base-url {}", sim.gitlab_url())).await;
+    let groups = async |words: &str| -> Vec<String> {
+        let said = sandbox.ends(0, &format!("sync start --source lab --wait {words}")).await;
+        let lines = said.stdout.lines().map(|it| serde_json::from_str::<Value>(it).unwrap());
+        lines.map(|it| it["group"].as_str().unwrap().to_owned()).collect()
+    };
+    // Which merge requests there are is known only when the branches are.
+    assert_eq!(groups("--json").await, ["commits", "timeline"]);
+    assert_eq!(groups("--json").await, ["commits"], "merge requests were read by hand just now");
+    let said = sandbox.ends(0, "sync start --source lab --wait").await;
+    assert!(said.stderr.contains("timeline of `lab` waits: "), "{}", said.stderr);
+    let refused = sandbox.ends(4, "sync start --source lab --group timeline --wait --json").await.json();
+    assert_eq!(refused["decision"]["reason"], "cooldown_active", "{refused}");
+}
+
 #[tokio::test]
 async fn a_sync_that_meets_the_limit_says_when_it_goes_on() {
     let mut options = world();

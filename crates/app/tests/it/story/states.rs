@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use sim::{Options, State, WorldSource};
 
-use crate::support::{Database, Scene, assert_kept_rules, assert_truth, on_both, seeded, started};
+use crate::support::{
+    Database, Host, SOURCE, Scene, assert_kept_rules, assert_truth, on_both, seeded, started,
+};
 
 on_both!(
     each_state_is_told_and_the_others_go_on,
     all_visible_repositories_are_followed,
     a_hundred_visible_repositories_fill_a_page,
+    what_comes_back_is_read_to_its_end,
 );
 
 async fn each_state_is_told_and_the_others_go_on(database: Database) {
@@ -53,6 +56,58 @@ async fn each_state_is_told_and_the_others_go_on(database: Database) {
     let now = ["acme/elsewhere", "acme/repo-2", "acme/repo-3", "acme/repo-4", "acme/repo-5", "acme/moved"];
     assert_truth(&scene.database, &sim, &now).await;
     assert_eq!(scene.database.number("select count(*) from github_repositories").await, 6);
+    assert_kept_rules(&sim);
+}
+
+async fn what_comes_back_is_read_to_its_end(database: Database) {
+    for host in Host::all() {
+        what_comes_back_is_read_to_its_end_at(host, database.another().await).await;
+    }
+}
+
+/// A repository whose branches were listed and whose commits were not all read leaves the listing, or the settings, and
+/// comes back: its branches are as they were, and all that follows from them has to be read all the same.
+async fn what_comes_back_is_read_to_its_end_at(host: Host, database: Database) {
+    let sim = seeded(46, 2, 900, "", "").await;
+    let world = sim.world();
+    let names = ["acme/repo-1", "acme/repo-2"];
+    let scene = Scene::at_host(host, database, &sim, &[]).await.set("SYNCLINE_WORKERS", 1);
+    // Killed once and again, until branches stand there and commits are due.
+    let due = "select count(*) from items where have is null";
+    let mut nth = 4;
+    while scene.database.number(due).await == 0 {
+        assert!(scene.sync_with(&[("SYNCLINE_KILL_AT", &nth.to_string())]).await.was_killed(), "{nth}");
+        scene.database.left_alone().await;
+        nth += 1;
+    }
+    for name in names {
+        world.set_state(name, State::Gone).unwrap();
+    }
+    scene.sync().await;
+    scene.sync().await;
+    for name in names {
+        world.set_state(name, State::Ok).unwrap();
+    }
+    scene.sync().await;
+    scene.completes().await;
+    assert_truth(&scene.database, &sim, &names).await;
+
+    // The same by the settings: one is named alone, and then both again.
+    let update = async |repos: &[&str]| {
+        let (url, flag) = (host.url(&sim), host.flag());
+        let mut arguments =
+            vec!["source", "add", host.provider(), "--name", SOURCE, "--update", "--base-url", &url];
+        arguments.extend(repos.iter().flat_map(|it| [flag.as_str(), it]));
+        scene.run(&arguments).await.expect_code(0);
+    };
+    update(&names[1..]).await;
+    scene.completes().await;
+    world.push(names[0], "main", 3).unwrap();
+    update(&names).await;
+    scene.completes().await;
+    assert_truth(&scene.database, &sim, &names).await;
+    let stopped = "select stream || ' ' || key from partitions where not active and stream = 'commits'";
+    assert_eq!(scene.database.lines(stopped).await, [""; 0]);
     assert_kept_rules(&sim);
 }
 
