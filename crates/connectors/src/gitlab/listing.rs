@@ -55,7 +55,7 @@ pub(super) fn projects(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault>
             "{base_url}/projects?membership=true&order_by=id&sort=asc&pagination=keyset&per_page={PER_PAGE}"
         )
     };
-    let url = git::here(read, &first)?;
+    let url = git::here(read, first)?;
     let Some(response) = got.first() else { return Ok(send(url)) };
     limits::check(response)?;
     let listed = kit::listed(&response.body, "projects")?;

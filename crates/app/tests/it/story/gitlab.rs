@@ -4,8 +4,12 @@
 //! What every host of git repositories has to hold is told elsewhere, of all of them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sim::{Sim, State};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::support::{
     Database, Host, SOURCE, Scene, TOKEN, assert_kept_rules, assert_truth, on_both, seeded,
@@ -173,6 +177,41 @@ async fn two_hosts_answer_one_query(database: Database) {
     let truth = sim.world().truth().unwrap();
     let expected: usize = truth.repositories.values().map(|it| it.shas.len()).sum();
     assert_eq!(scene.database.number(both).await, i64::try_from(expected).unwrap());
+}
+
+/// Answers every request with one project, and a link that goes on at `next`; counts what it is asked.
+async fn leading_on(next: &'static str) -> (String, Arc<AtomicU64>, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/api/v4", listener.local_addr().unwrap());
+    let (asked, own) = (Arc::new(AtomicU64::new(0)), url.clone());
+    let count = asked.clone();
+    let answer = move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        let link = format!("<{}>; rel=\"next\"", next.replace("OWN", &own));
+        async move { ([("link", link)], r#"[{"id":7,"path_with_namespace":"acme/api"}]"#) }
+    };
+    let router = axum::Router::new().fallback(answer);
+    let mut serving = JoinSet::new();
+    serving.spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (url, asked, serving)
+}
+
+/// Nothing may go round for ever, and nothing that another server says is taken for the provider's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_leads_nowhere_new_is_told() {
+    for (next, words) in [
+        ("OWN/projects?id_after=7", "a page that leads to itself"),
+        ("https://gitlab.elsewhere.example/api/v4/projects?id_after=7", "another server than the base URL"),
+    ] {
+        let (url, asked, _serving) = leading_on(next).await;
+        let scene = Scene::new(Database::sqlite());
+        let add = ["source", "add", "gitlab", "--name", SOURCE, "--base-url", &url, "--token-env", TOKEN.0];
+        scene.run(&add).await.expect_code(0);
+        let ended = scene.sync().await;
+        assert!(matches!(ended.code, Some(1 | 3)), "{}", ended.told());
+        ended.expect_words(words);
+        assert!(asked.load(Ordering::SeqCst) < 20, "{} requests", asked.load(Ordering::SeqCst));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
