@@ -34,7 +34,7 @@ COPY = """
 def status(tools, work, options):
     """Asks for the status of 1,000 sources, while a sync writes as fast as it can."""
     tenants, sources, repositories = (3, 30, 2) if options.quick else (TENANTS, SOURCES, REPOSITORIES)
-    count, rate = (40, 40) if options.quick else (8000, 100)
+    count, rate = (40, 40) if options.quick else (1200, 20)
     world = (20, 5000) if options.quick else (20, 50_000)
     lines = [
         f"### Status of {sources:,} sources of {tenants} tenants, while a sync writes",
@@ -201,7 +201,7 @@ def until_closed(server, sync):
 
 def locked_out(tools, database, work, sim, options):
     """Asks while another process holds the lock that every writer needs: a read that needed it would never be answered."""
-    count, rate = (20, 20) if options.quick else (600, 200)
+    count, rate = (20, 20) if options.quick else (600, 50)
     with database(work) as at, Server(tools, at, SYNC_ENABLED="false") as server:
         source = server.add("bench", sim)
         sync = server.ask("POST", "/api/v1/syncs", {"source": source})["syncs"][0]["sync"]
