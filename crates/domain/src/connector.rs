@@ -89,6 +89,8 @@ pub struct Spec {
     pub token_env: &'static str,
     /// Whether nothing can be read without a credential.
     pub needs_token: bool,
+    /// How many requests the provider answers without a credential, for people; empty where it answers none.
+    pub open_requests: &'static str,
     /// What credentials begin with that the provider gives out for something else, each with what is to be said of it.
     pub refused_tokens: &'static [(&'static str, &'static str)],
     /// How the credential goes into a request.

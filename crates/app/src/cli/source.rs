@@ -159,7 +159,10 @@ async fn list(app: &App, service: &SyncService) -> anyhow::Result<Exit> {
 
 async fn show(name: &str, app: &App, service: &SyncService) -> anyhow::Result<Exit> {
     let source = service.source(name).await?;
-    let landed = service.landed_counts(source.id).await?;
+    let mut landed = service.landed_counts(source.id).await?;
+    // Tables of other providers hold nothing of it.
+    let spec = provider_specs().find(|it| it.provider == source.provider);
+    landed.retain(|(table, _)| spec.is_none_or(|it| it.tables.iter().any(|own| own.name == table)));
     let syncs = service.syncs(Some(source.id), 1).await?;
     let now = service.clock().now();
     let mut value = source_json(&source);

@@ -163,7 +163,8 @@ fn print_errors(out: &Output, about: About<'_>, sync: &SyncRow) -> std::io::Resu
     }
     let told = i64::try_from(sync.errors.len()).unwrap_or(i64::MAX);
     if sync.errors_total > told {
-        out.line(format!("  … and {} errors more", count(sync.errors_total - told)))?;
+        let more = u64::try_from(sync.errors_total - told).unwrap_or_default();
+        out.line(format!("  … and {} more", plural(more, "error")))?;
     }
     Ok(())
 }

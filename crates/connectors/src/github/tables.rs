@@ -24,6 +24,7 @@ pub(super) static SPEC: Spec = Spec {
     default_base_url: Some("https://api.github.com"),
     token_env: "GITHUB_TOKEN",
     needs_token: false,
+    open_requests: "60 an hour",
     refused_tokens: &[],
     auth: Auth::Bearer,
     headers: &[("accept", "application/vnd.github+json"), ("x-github-api-version", "2022-11-28")],

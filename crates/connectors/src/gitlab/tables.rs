@@ -30,6 +30,7 @@ pub(super) static SPEC: Spec = Spec {
     default_base_url: Some("https://gitlab.com/api/v4"),
     token_env: "GITLAB_TOKEN",
     needs_token: false,
+    open_requests: "500 a minute",
     refused_tokens: &[
         (
             "glcbt-",

@@ -33,6 +33,7 @@ pub(super) static SPEC: Spec = Spec {
     default_base_url: None,
     token_env: "JIRA_TOKEN",
     needs_token: true,
+    open_requests: "",
     refused_tokens: &[],
     auth: Auth::BasicAs(EMAIL_SETTING),
     headers: &[("accept", "application/json")],

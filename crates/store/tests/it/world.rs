@@ -52,6 +52,7 @@ pub(crate) static SPEC: Spec = Spec {
     default_base_url: Some("https://toy.example"),
     token_env: "TOY_TOKEN",
     needs_token: false,
+    open_requests: "",
     refused_tokens: &[],
     auth: Auth::Bearer,
     headers: &[],

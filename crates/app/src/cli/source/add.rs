@@ -272,8 +272,8 @@ pub(super) async fn run(args: AddArgs, app: &App, service: &SyncService) -> anyh
         .line(format!("{} {word} {name}: {title} at {address}, {credential}", paint.of(Style::Good, "✓")))?;
     if !source.has_secret {
         app.out.note(format!(
-            "without a credential {title} answers few requests: export {}, and say --update",
-            spec.token_env
+            "without a credential {title} answers few requests, {} or so: export {}, and say --update",
+            spec.open_requests, spec.token_env
         ));
     }
     app.out.note(format!("read it with `syncline sync start --source {} --wait`", source.name));

@@ -56,6 +56,16 @@ async fn a_project_is_followed_whatever_becomes_of_it(database: Database) {
     let all = ["other/place", "acme/repo-2", "acme/repo-3", "acme/repo-4", "acme/repo-5"];
     assert_truth(&scene.database, &sim, &all).await;
 
+    // One is emptied, and filled again.
+    world.set_state("acme/repo-4", State::Empty).unwrap();
+    scene.completes().await;
+    let id = world.repository_truth("acme/repo-4").unwrap().id;
+    let left = format!("select count(*) from branches where repository_id = {id} and deleted_at is null");
+    assert_eq!(scene.database.number(&left).await, 0, "an emptied project has branches");
+    world.set_state("acme/repo-4", State::Ok).unwrap();
+    scene.completes().await;
+    assert_truth(&scene.database, &sim, &all).await;
+
     world.set_state("acme/repo-5", State::Gone).unwrap();
     let ended = scene.sync().await;
     ended.expect_code(3);
