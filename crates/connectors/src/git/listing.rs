@@ -3,11 +3,29 @@
 //! A listing never builds the address of a page that a link names.
 
 use domain::fault::Fault;
-use domain::page::{Cursor, Next, Read, Sweep};
+use domain::page::{Cursor, Next, Partition, Read, Sweep};
+use jiff::SignedDuration;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::kit;
+
+/// Named repositories change so rarely that a sync without news need not ask for them: once a day is enough.
+const NAMED_REFRESH: SignedDuration = SignedDuration::from_hours(24);
+
+/// Returns the partitions of the repositories that are named, or the one of all that there are, whose key no name has.
+pub(crate) fn named_or_all(stream: &'static str, names: &[&str], all: &str) -> Vec<Partition> {
+    if names.is_empty() {
+        return vec![whole(stream, all, json!({}))];
+    }
+    let one = |it: &&str| Partition { refresh: Some(NAMED_REFRESH), ..whole(stream, it, json!({})) };
+    names.iter().map(one).collect()
+}
+
+/// Returns a partition that is read from its start by every sync.
+pub(crate) fn whole(stream: &'static str, key: &str, args: Value) -> Partition {
+    Partition { stream, key: key.to_owned(), args, start: Vec::new(), refresh: None }
+}
 
 /// Where a listing stands.
 #[derive(Deserialize)]

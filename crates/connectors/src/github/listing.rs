@@ -5,7 +5,6 @@
 use domain::connector::Step;
 use domain::fault::Fault;
 use domain::page::{Next, Page, Partition, Read, Response, Sweep, Wanted};
-use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::tables::{BRANCHES_STREAM, COMMITS_STREAM, REPOSITORIES_STREAM};
@@ -15,25 +14,12 @@ use crate::{git, kit};
 /// The partition of all repositories that the credential sees; no repository's name lacks a slash.
 const VISIBLE: &str = "visible";
 
-/// Named repositories change so rarely that a sync without news need not ask for them: once a day is enough.
-const NAMED_REFRESH: SignedDuration = SignedDuration::from_hours(24);
-
 /// The most that GitHub gives in a page.
 pub(super) const PER_PAGE: usize = 100;
 
 /// Returns the partitions of the named repositories, or the one of all visible ones.
 pub(super) fn roots(names: &[&str]) -> Vec<Partition> {
-    let root = |key: &str, refresh| Partition {
-        stream: REPOSITORIES_STREAM,
-        key: key.to_owned(),
-        args: json!({}),
-        start: Vec::new(),
-        refresh,
-    };
-    if names.is_empty() {
-        return vec![root(VISIBLE, None)];
-    }
-    names.iter().map(|it| root(it, Some(NAMED_REFRESH))).collect()
+    git::named_or_all(REPOSITORIES_STREAM, names, VISIBLE)
 }
 
 /// Reads the repository that the settings name, or the next page of all that the credential sees.
@@ -62,17 +48,12 @@ pub(super) fn repositories(read: &Read<'_>, got: &[Response]) -> Result<Step, Fa
 }
 
 fn branches_of(repository: &wire::Repository) -> Partition {
-    Partition {
-        stream: BRANCHES_STREAM,
-        key: repository.id.to_string(),
-        args: json!({
-            "id": repository.id,
-            "full_name": repository.full_name,
-            "default_branch": repository.default_branch,
-        }),
-        start: Vec::new(),
-        refresh: None,
-    }
+    let args = json!({
+        "id": repository.id,
+        "full_name": repository.full_name,
+        "default_branch": repository.default_branch,
+    });
+    git::whole(BRANCHES_STREAM, &repository.id.to_string(), args)
 }
 
 /// Reads the next page of a repository's branches; its last page finds the partition of its commits.
@@ -107,13 +88,8 @@ pub(super) fn branches(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault>
         });
     }
     if matches!(page.next, Next::CaughtUp { .. }) {
-        page.partitions.push(Partition {
-            stream: COMMITS_STREAM,
-            key: read.partition.to_owned(),
-            args: json!({ "id": id, "full_name": read.args.get("full_name") }),
-            start: Vec::new(),
-            refresh: None,
-        });
+        let args = json!({ "id": id, "full_name": read.args.get("full_name") });
+        page.partitions.push(git::whole(COMMITS_STREAM, read.partition, args));
     }
     Ok(Step::Page(page))
 }

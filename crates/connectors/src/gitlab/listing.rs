@@ -5,7 +5,6 @@
 use domain::connector::Step;
 use domain::fault::Fault;
 use domain::page::{Next, Page, Partition, Read, Response, Sweep, Wanted};
-use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::tables::{BRANCHES_STREAM, COMMITS_STREAM, MERGE_REQUESTS_STREAM, PROJECTS_STREAM};
@@ -15,25 +14,12 @@ use crate::{git, kit};
 /// The partition of all projects that the credential is a member of; no project's path lacks a slash.
 const MEMBER: &str = "member";
 
-/// Named projects change so rarely that a sync without news need not ask for them: once a day is enough.
-const NAMED_REFRESH: SignedDuration = SignedDuration::from_hours(24);
-
 /// The most that GitLab gives in a page.
 pub(super) const PER_PAGE: usize = 100;
 
 /// Returns the partitions of the named projects, or the one of all that the credential is a member of.
 pub(super) fn roots(paths: &[&str]) -> Vec<Partition> {
-    let root = |key: &str, refresh| Partition {
-        stream: PROJECTS_STREAM,
-        key: key.to_owned(),
-        args: json!({}),
-        start: Vec::new(),
-        refresh,
-    };
-    if paths.is_empty() {
-        return vec![root(MEMBER, None)];
-    }
-    paths.iter().map(|it| root(it, Some(NAMED_REFRESH))).collect()
+    git::named_or_all(PROJECTS_STREAM, paths, MEMBER)
 }
 
 /// Reads the project that the settings name, or the next page of all that the credential is a member of.
@@ -78,11 +64,7 @@ pub(super) fn projects(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault>
 fn branches_of(project: &wire::Project) -> Option<Partition> {
     let args = json!({ "id": project.id, "full_name": project.path, "default_branch": project.default_branch,
         "merge_requests": project.has_merge_requests });
-    project.has_repository.then(|| below(BRANCHES_STREAM, project.id.to_string(), args))
-}
-
-fn below(stream: &'static str, key: String, args: Value) -> Partition {
-    Partition { stream, key, args, start: Vec::new(), refresh: None }
+    project.has_repository.then(|| git::whole(BRANCHES_STREAM, &project.id.to_string(), args))
 }
 
 /// Reads the next page of a project's branches; its last page finds the partitions of its commits and merge requests.
@@ -118,7 +100,7 @@ pub(super) fn branches(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault>
         let has_merge_requests = read.args.get("merge_requests") != Some(&Value::Bool(false));
         for stream in [COMMITS_STREAM].into_iter().chain(has_merge_requests.then_some(MERGE_REQUESTS_STREAM))
         {
-            page.partitions.push(below(stream, read.partition.to_owned(), args.clone()));
+            page.partitions.push(git::whole(stream, read.partition, args.clone()));
         }
     }
     Ok(Step::Page(page))

@@ -51,7 +51,8 @@ async fn refused(store: &Store, source: SourceId) -> SecretError {
 async fn a_changed_credential_does_not_open(database: &Database) {
     let (store, source) = with_secret(database).await;
     let flip = if database.is_sqlite() {
-        "update sources set secret = cast(substr(secret, 1, 30) || x'00' || substr(secret, 32) as blob)"
+        "update sources set secret = cast(substr(secret, 1, 30)
+             || case substr(secret, 31, 1) when x'00' then x'01' else x'00' end || substr(secret, 32) as blob)"
     } else {
         "update sources set secret = set_byte(secret, 30, get_byte(secret, 30) # 1)"
     };

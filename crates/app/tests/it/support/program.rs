@@ -28,8 +28,8 @@ const COMMAND_MAX: Duration = Duration::from_secs(150);
 /// A database, and the settings that the program is run with.
 pub(crate) struct Scene {
     pub(crate) database: Database,
-    /// The group of streams that its source is synced by.
-    group: &'static str,
+    /// The group of streams that its source is synced by, where it has several.
+    group: Option<&'static str>,
     settings: Vec<(String, String)>,
 }
 
@@ -43,7 +43,7 @@ impl Scene {
             ("NO_COLOR", "1".to_owned()),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value)).into();
-        Self { settings, database, group: "commits" }
+        Self { settings, database, group: None }
     }
 
     /// Sets the scene with a source that reads `repos` of a simulator, or all it shows where none is named.
@@ -53,7 +53,7 @@ impl Scene {
 
     /// Sets the same scene at one of the hosts of git repositories.
     pub(crate) async fn at_host(host: Host, database: Database, sim: &Sim, repos: &[&str]) -> Self {
-        let scene = Self::new(database);
+        let scene = Self { group: Some("commits"), ..Self::new(database) };
         scene.add(host, sim, repos).await;
         scene
     }
@@ -98,7 +98,7 @@ impl Scene {
 
     /// Sets the scene with a source that reads a simulator's Jira.
     pub(crate) async fn with_jira(database: Database, kind: Kind, sim: &Sim, more: &[&str]) -> Self {
-        let scene = Self { group: "jira", ..Self::new(database) };
+        let scene = Self::new(database);
         scene.add_jira(SOURCE, kind, sim, more).await;
         scene
     }
@@ -135,8 +135,10 @@ impl Scene {
         self.start(&self.sync_arguments())
     }
 
-    fn sync_arguments(&self) -> [&'static str; 8] {
-        ["sync", "start", "--source", SOURCE, "--group", self.group, "--wait", "--json"]
+    fn sync_arguments(&self) -> Vec<&'static str> {
+        let mut arguments = vec!["sync", "start", "--source", SOURCE, "--wait", "--json"];
+        arguments.extend(self.group.into_iter().flat_map(|it| ["--group", it]));
+        arguments
     }
 
     /// Syncs the story's source to the end, and fails unless it completed.
