@@ -52,7 +52,8 @@ pub(super) static SPEC: Spec = Spec {
     examples: &[
         ("--name acme --project acme/api acme/web/shop", ""),
         ("--name all", "all that the credential is a member of"),
-        ("--name ours --base-url https://git.example.com/api/v4 --project ours/app", ""),
+        ("--name acme --update --all", "all again, instead of those named"),
+        ("--name own --base-url https://git.example.com/api/v4 --project own/app", ""),
     ],
     groups: &[
         Group {
