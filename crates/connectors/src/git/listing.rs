@@ -3,7 +3,7 @@
 //! A listing never builds the address of a page that a link names.
 
 use domain::fault::Fault;
-use domain::page::{Cursor, Next, Partition, Read, Sweep};
+use domain::page::{Cursor, Next, Partition, Read, Sweep, Wanted};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -25,6 +25,31 @@ pub(crate) fn named_or_all(stream: &'static str, names: &[&str], all: &str) -> V
 /// Returns a partition that is read from its start by every sync.
 pub(crate) fn whole(stream: &'static str, key: &str, args: Value) -> Partition {
     Partition { stream, key: key.to_owned(), args, start: Vec::new(), refresh: None }
+}
+
+/// What is read of a branch beside its record.
+pub(crate) struct Branch {
+    pub(crate) name: String,
+    pub(crate) head_sha: String,
+}
+
+/// Wants the commits of a branch up to its head. A new one may start from what is read of the default branch.
+pub(crate) fn wanted(read: &Read<'_>, commits: &'static str, branch: Branch) -> Wanted {
+    let default_branch = read.args.get("default_branch").and_then(Value::as_str);
+    Wanted {
+        stream: commits,
+        partition: read.partition.to_owned(),
+        base: default_branch.filter(|it| *it != branch.name).map(ToOwned::to_owned),
+        key: branch.name,
+        version: branch.head_sha,
+        args: json!({}),
+    }
+}
+
+/// What the end of a listing of a repository's branches sweeps: branches that are gone, and the wish for their commits.
+pub(crate) fn of_branches(read: &Read<'_>, repository_id: i64, commits: &str) -> Sweep {
+    let items = Some((commits.to_owned(), read.partition.to_owned()));
+    Sweep { owner: Some(repository_id), items, partitions: None }
 }
 
 /// Where a listing stands.

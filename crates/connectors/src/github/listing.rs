@@ -4,8 +4,8 @@
 
 use domain::connector::Step;
 use domain::fault::Fault;
-use domain::page::{Next, Page, Partition, Read, Response, Sweep, Wanted};
-use serde_json::{Value, json};
+use domain::page::{Next, Page, Partition, Read, Response, Sweep};
+use serde_json::json;
 
 use super::tables::{BRANCHES_STREAM, COMMITS_STREAM, REPOSITORIES_STREAM};
 use super::{limits, repository_id, request, wire};
@@ -69,23 +69,11 @@ pub(super) fn branches(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault>
         limits::check(response)?;
         kit::listed(&response.body, "branches")?
     };
-    let sweep = Sweep {
-        owner: Some(id),
-        items: Some((COMMITS_STREAM.to_owned(), read.partition.to_owned())),
-        partitions: None,
-    };
+    let sweep = git::of_branches(read, id, COMMITS_STREAM);
     let mut page = Page::empty(onward(read, &url, response, listed.len(), sweep));
-    let default_branch = read.args.get("default_branch").and_then(Value::as_str);
     for raw in listed {
         let branch = wire::branch(id, raw, &mut page.records)?;
-        page.wanted.push(Wanted {
-            stream: COMMITS_STREAM,
-            partition: read.partition.to_owned(),
-            base: default_branch.filter(|it| *it != branch.name).map(ToOwned::to_owned),
-            key: branch.name,
-            version: branch.head_sha,
-            args: json!({}),
-        });
+        page.wanted.push(git::wanted(read, COMMITS_STREAM, branch));
     }
     if matches!(page.next, Next::CaughtUp { .. }) {
         let args = json!({ "id": id, "full_name": read.args.get("full_name") });

@@ -61,12 +61,6 @@ pub(super) struct Repository {
     pub(super) default_branch: Option<String>,
 }
 
-/// What is read of a branch beside its record.
-pub(super) struct Branch {
-    pub(super) name: String,
-    pub(super) head_sha: String,
-}
-
 /// What an error's body says, as far as it says anything.
 #[derive(Default, Deserialize)]
 pub(super) struct Refusal {
@@ -165,7 +159,11 @@ pub(super) fn repository(raw: Bytes, records: &mut Vec<Record>) -> Result<Reposi
 const CLONE_TOKEN: &str = "temp_clone_token";
 
 /// Adds one branch to `records`.
-pub(super) fn branch(repository_id: i64, raw: Bytes, records: &mut Vec<Record>) -> Result<Branch, Fault> {
+pub(super) fn branch(
+    repository_id: i64,
+    raw: Bytes,
+    records: &mut Vec<Record>,
+) -> Result<git::Branch, Fault> {
     #[derive(Deserialize)]
     struct Wire {
         name: String,
@@ -183,5 +181,5 @@ pub(super) fn branch(repository_id: i64, raw: Bytes, records: &mut Vec<Record>) 
         wire.protected.into(),
     ];
     records.push(Record { table: &BRANCHES, cells, raw: Some(raw) });
-    Ok(Branch { name: wire.name, head_sha })
+    Ok(git::Branch { name: wire.name, head_sha })
 }

@@ -4,7 +4,7 @@
 
 use domain::connector::Step;
 use domain::fault::Fault;
-use domain::page::{Next, Page, Partition, Read, Response, Sweep, Wanted};
+use domain::page::{Next, Page, Partition, Read, Response, Sweep};
 use serde_json::{Value, json};
 
 use super::tables::{BRANCHES_STREAM, COMMITS_STREAM, MERGE_REQUESTS_STREAM, PROJECTS_STREAM};
@@ -75,25 +75,13 @@ pub(super) fn branches(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault>
     let Some(response) = got.first() else { return Ok(send(url)) };
     limits::check(response)?;
     let listed = kit::listed(&response.body, "branches")?;
-    let sweep = Sweep {
-        owner: Some(id),
-        items: Some((COMMITS_STREAM.to_owned(), read.partition.to_owned())),
-        partitions: None,
-    };
+    let sweep = git::of_branches(read, id, COMMITS_STREAM);
     let is_full = listed.len() >= PER_PAGE;
     let next = git::onward((&url, read.cursor.is_none()), given(&url, response), is_full, sweep);
     let mut page = Page::empty(next);
-    let default_branch = read.args.get("default_branch").and_then(Value::as_str);
     for raw in listed {
         let branch = wire::branch(id, raw, &mut page.records)?;
-        page.wanted.push(Wanted {
-            stream: COMMITS_STREAM,
-            partition: read.partition.to_owned(),
-            base: default_branch.filter(|it| *it != branch.name).map(ToOwned::to_owned),
-            key: branch.name,
-            version: branch.head_sha,
-            args: json!({}),
-        });
+        page.wanted.push(git::wanted(read, COMMITS_STREAM, branch));
     }
     if matches!(page.next, Next::CaughtUp { .. }) {
         let args = json!({ "id": id, "full_name": read.args.get("full_name") });

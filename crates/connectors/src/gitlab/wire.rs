@@ -124,14 +124,8 @@ fn flag(object: &Object<'_>, name: &str) -> Cell {
     Cell::Bool(object.value(name).unwrap_or(false))
 }
 
-/// What is read of a branch beside its record.
-pub(super) struct Branch {
-    pub(super) name: String,
-    pub(super) head_sha: String,
-}
-
 /// Adds one branch to `records`.
-pub(super) fn branch(project_id: i64, raw: Bytes, records: &mut Vec<Record>) -> Result<Branch, Fault> {
+pub(super) fn branch(project_id: i64, raw: Bytes, records: &mut Vec<Record>) -> Result<git::Branch, Fault> {
     let object = Object::of(&raw, "branch")?;
     let name = object.text("name").ok_or_else(|| malformed("branch: no name"))?;
     let head_sha = object.inside("commit", "id").filter(|it| !it.is_empty());
@@ -144,7 +138,7 @@ pub(super) fn branch(project_id: i64, raw: Bytes, records: &mut Vec<Record>) -> 
     ];
     drop(object);
     records.push(Record { table: &BRANCHES, cells, raw: Some(raw) });
-    Ok(Branch { name, head_sha })
+    Ok(git::Branch { name, head_sha })
 }
 
 /// Reads the commit that two others have in common.
