@@ -55,8 +55,8 @@ fn run(cli: Cli, config: Config, out: &Output) -> anyhow::Result<Exit> {
     let answering = is_server
         .then(|| Builder::new_multi_thread().worker_threads(ANSWERING_THREADS).enable_all().build())
         .transpose()?;
+    // Threads have the rank of the one that makes them, so what is made from here on steps behind what was before.
     if is_server && let Err(error) = rustix::process::nice(BEHIND) {
-        // Threads have the rank of the one that makes them, so what is made from here on steps behind what was before.
         tracing::debug!(%error, "syncing does not step behind answering");
     }
     let runtime = Builder::new_multi_thread().enable_all().build()?;
