@@ -39,7 +39,7 @@ pub use queue::{Claim, Lease, RESCUES_MAX, Signals};
 pub use read::list::{JobQuery, SyncQuery};
 pub use read::record::{RecordPage, RecordQuery};
 pub use read::status::{
-    Standing, StatusQuery, StoredStatus,
+    Among, Standing, StatusQuery, StatusRows, StoredStatus,
     partitions::{PartitionPage, PartitionRow},
 };
 pub use read::{JobCounts, JobError, JobRow, SyncRow};
@@ -61,6 +61,7 @@ struct Inner {
     layouts: Arc<Layouts>,
     enqueued: watch::Sender<()>,
     sizes: Arc<queue::Sizes>,
+    kept: Arc<read::status::Kept>,
     listen: Option<PgConnectOptions>,
 }
 
@@ -91,8 +92,8 @@ impl Store {
     /// Opens the database at the options' address; migrates it, and makes and widens the tables of the specs.
     pub async fn open(options: Options, specs: &[&'static Spec]) -> Result<Self, OpenError> {
         let (db, layouts, listen) = open::open(&options, specs).await?;
-        let (enqueued, sizes) = (watch::Sender::new(()), Arc::default());
-        let inner = Inner { db, layouts: Arc::new(layouts), enqueued, sizes, listen };
+        let (enqueued, sizes, kept) = (watch::Sender::new(()), Arc::default(), Arc::default());
+        let inner = Inner { db, layouts: Arc::new(layouts), enqueued, sizes, kept, listen };
         Ok(Self { inner: Arc::new(inner) })
     }
 

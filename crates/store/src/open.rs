@@ -40,6 +40,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/sqlite/0004_items_due.sql"),
         include_str!("../migrations/postgres/0004_items_due.sql"),
     ),
+    (
+        5,
+        include_str!("../migrations/sqlite/0005_revision.sql"),
+        include_str!("../migrations/postgres/0005_revision.sql"),
+    ),
 ];
 
 /// How long the server keeps the locks of a transaction in which nothing is said. Ours say something at once, so one

@@ -2,16 +2,13 @@
 //!
 //! Never makes a sentence, and never looks at a partition or an ended job.
 
-use std::collections::HashMap;
-
-use domain::connector::{Group, Spec};
 use domain::id::{SourceId, SyncId, TenantId};
 use domain::job::SyncState;
 use domain::policy::status::{State, state};
 use domain::policy::{self, Action, Decision, Reason};
 use domain::trigger::Trigger;
 use jiff::{SignedDuration, Timestamp};
-use store::{StatusQuery, StoredStatus};
+use store::{Among, StatusQuery, StoredStatus};
 
 use super::source::{connector, provider_specs};
 use super::{SyncService, facts};
@@ -106,15 +103,11 @@ pub struct StatusPage {
 impl SyncService {
     /// Returns how a source stands, or all of them, by name; one for each group of its connector.
     pub async fn status(&self, source: Option<SourceId>) -> Result<Vec<GroupStatus>, Error> {
-        let mut all = if let Some(id) = source {
-            let spec = connector(&self.source_by_id(id).await?.provider)?.spec();
-            self.stand(Some(vec![id]), |it| it == spec.provider).await?
-        } else {
-            let providers = self.store.providers(self.scope).await?;
-            self.stand(None, |it| providers.iter().any(|of| of == it)).await?
+        let among = match source {
+            Some(id) => Among::One(self.source_by_id(id).await?.id),
+            None => Among::All,
         };
-        all.sort_by(|a, b| (&a.name, a.source, &a.group).cmp(&(&b.name, b.source, &b.group)));
-        Ok(all)
+        Ok(self.stand(among).await?.groups)
     }
 
     /// Returns how the sources behind one stand, by name, at most `limit` of them.
@@ -123,49 +116,31 @@ impl SyncService {
         after: Option<(String, SourceId)>,
         limit: u32,
     ) -> Result<StatusPage, Error> {
-        let page = self.store.sources_after(self.scope, after, limit).await?;
-        let ids: Vec<SourceId> = page.iter().map(|it| it.1).collect();
-        // Each group takes statements of its own, so none of a provider that nothing on the page is at.
-        let mut groups = self.stand(Some(ids), |it| page.iter().any(|of| of.2 == it)).await?;
-        // The database may order names in another way than we would.
-        let places: HashMap<SourceId, usize> = page.iter().enumerate().map(|(at, it)| (it.1, at)).collect();
-        groups.sort_by(|a, b| (places.get(&a.source), &a.group).cmp(&(places.get(&b.source), &b.group)));
-        let last = page.into_iter().nth(limit.saturating_sub(1) as usize).map(|(name, id, _)| (name, id));
-        Ok(StatusPage { groups, last })
+        self.stand(Among::Behind(after, limit)).await
     }
 
-    /// Reads how sources stand, of the providers that `of` lets through, in no order.
-    async fn stand(
-        &self,
-        among: Option<Vec<SourceId>>,
-        of: impl Fn(&str) -> bool,
-    ) -> Result<Vec<GroupStatus>, Error> {
+    async fn stand(&self, among: Among) -> Result<StatusPage, Error> {
         let now = self.clock.now();
-        let groups: Vec<(&'static Spec, &'static Group)> = provider_specs()
-            .filter(|spec| of(spec.provider))
-            .flat_map(|spec| spec.groups.iter().map(move |group| (spec, group)))
-            .collect();
-        let query = |(spec, group): &(&'static Spec, &'static Group)| StatusQuery {
-            scope: self.scope,
-            among: among.clone(),
-            provider: spec.provider,
-            group,
-            by_hand: self.options.thresholds(group).manual_cooldown.is_positive(),
+        let limit = match &among {
+            Among::Behind(_, limit) => Some(*limit as usize),
+            Among::All | Among::One(_) => None,
         };
-        let found = self.store.status(groups.iter().map(query).collect()).await?;
-        let mut all = Vec::new();
-        for ((spec, group), found) in groups.into_iter().zip(found) {
-            for mut stored in found {
-                // A clock that was set back must not make a cooldown longer than it is.
-                stored.facts.last_manual_at = stored.facts.last_manual_at.map(|at| at.min(now));
-                stored.facts.last_success_at = stored.facts.last_success_at.map(|at| at.min(now));
-                let facts = facts::facts(&stored.facts, spec, self.options.thresholds(group), now);
-                let decision = policy::evaluate(&facts, Trigger::Manual, now);
-                let tick = self.next_tick(group, stored.schedule.as_ref(), stored.facts.enabled, now);
-                all.push(group_status(stored, (spec.provider, group), decision, tick, now));
-            }
+        let specs = provider_specs();
+        let groups = specs.flat_map(|spec| spec.groups.iter().map(move |it| (spec.provider, it))).collect();
+        let found = self.store.status(StatusQuery { scope: self.scope, among, groups }).await?;
+        let mut groups = Vec::with_capacity(found.rows.len());
+        for mut stored in found.rows {
+            // A clock that was set back must not make a cooldown longer than it is.
+            stored.facts.last_manual_at = stored.facts.last_manual_at.map(|at| at.min(now));
+            stored.facts.last_success_at = stored.facts.last_success_at.map(|at| at.min(now));
+            let spec = connector(stored.provider)?.spec();
+            let facts = facts::facts(&stored.facts, spec, self.options.thresholds(stored.group), now);
+            let decision = policy::evaluate(&facts, Trigger::Manual, now);
+            let tick = self.next_tick(stored.group, stored.schedule.as_ref(), stored.facts.enabled, now);
+            groups.push(group_status(stored, decision, tick, now));
         }
-        Ok(all)
+        let last = found.last.filter(|_| limit.is_some_and(|it| found.sources >= it));
+        Ok(StatusPage { groups, last })
     }
 }
 
@@ -183,7 +158,6 @@ fn last_error(stored: &StoredStatus) -> Option<LastError> {
 
 fn group_status(
     stored: StoredStatus,
-    (provider, group): (&str, &Group),
     decision: Decision,
     (every, next_sync_at): (Option<SignedDuration>, Option<Timestamp>),
     now: Timestamp,
@@ -196,10 +170,10 @@ fn group_status(
     GroupStatus {
         source: stored.source,
         name: stored.name,
-        provider: provider.to_owned(),
+        provider: stored.provider.to_owned(),
         tenant: stored.tenant,
         tenant_name: stored.tenant_name,
-        group: group.name.to_owned(),
+        group: stored.group.name.to_owned(),
         enabled: stored.facts.enabled,
         state,
         can_sync_now: decision.action == Action::Start,

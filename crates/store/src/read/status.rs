@@ -1,12 +1,16 @@
 //! How every source and stream group stands, for the status view: a row of each, the jobs under way, and the partitions
 //! that failed.
 //!
-//! Never scans partitions or ended jobs, however many there are: [`Store::status_plan`] shows how it reads.
+//! Never scans partitions or ended jobs, however many there are: [`Store::status_plan`] shows how it reads. What changes
+//! only when a sync begins or ends is kept in memory with the source's revision, and read anew when that moved on
+//! (docs/decisions/0007-status.md).
 
+mod kept;
 pub(crate) mod partitions;
 mod statements;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use domain::connector::Group;
 use domain::id::{SourceId, SyncId, TenantId};
@@ -16,27 +20,47 @@ use domain::trigger::Trigger;
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
-use self::statements::{Statements, push, statements};
+pub(crate) use self::kept::Kept;
+use self::kept::{Rest, Resting};
+use self::statements::Statement;
 use crate::Store;
-use crate::db::{Arg, Conn, Row};
-use crate::error::{StoreError, corrupt};
+use crate::db::Conn;
+use crate::error::StoreError;
 use crate::queue::budget::{self, BudgetRow};
 use crate::queue::enqueue::StoredFacts;
-use crate::queue::schedule::{self, StoredSchedule};
+use crate::queue::schedule::StoredSchedule;
 
-/// Which standings are asked for: those of one group of one provider's sources.
+/// Which standings are asked for.
 #[derive(Clone, Debug)]
 pub struct StatusQuery {
     /// Only the sources of this tenant.
     pub scope: Option<TenantId>,
-    /// Only these sources.
-    pub among: Option<Vec<SourceId>>,
-    /// The word of the connector.
-    pub provider: &'static str,
-    /// The group of streams.
-    pub group: &'static Group,
-    /// Whether it matters when a sync was last asked for by hand.
-    pub by_hand: bool,
+    /// Which of them.
+    pub among: Among,
+    /// The stream groups of the sources of each provider, by its word.
+    pub groups: Vec<(&'static str, &'static Group)>,
+}
+
+/// Which sources are looked at.
+#[derive(Clone, Debug)]
+pub enum Among {
+    /// All.
+    All,
+    /// One.
+    One(SourceId),
+    /// By name, those behind one, at most so many.
+    Behind(Option<(String, SourceId)>, u32),
+}
+
+/// How sources stand.
+#[derive(Clone, Debug)]
+pub struct StatusRows {
+    /// A row for each group of each source, in the order of the sources' names.
+    pub rows: Vec<StoredStatus>,
+    /// The last source that was looked at, and how many there were.
+    pub last: Option<(String, SourceId)>,
+    /// How many sources were looked at.
+    pub sources: usize,
 }
 
 /// How a source's stream group stands, as far as it is stored.
@@ -46,12 +70,15 @@ pub struct StoredStatus {
     pub source: SourceId,
     /// What people call it.
     pub name: String,
+    /// The word of its connector.
+    pub provider: &'static str,
+    /// The group of streams.
+    pub group: &'static Group,
     /// Its owner.
     pub tenant: Option<TenantId>,
     /// What people call its owner.
     pub tenant_name: Option<String>,
-    /// What the policy needs to know; of partitions only whether there are any, and of the last sync by hand nothing
-    /// where it does not matter.
+    /// What the policy needs to know; of partitions only whether there are any.
     pub facts: StoredFacts,
     /// The sync that is under way.
     pub active: Option<Active>,
@@ -87,24 +114,10 @@ pub struct Standing {
 }
 
 impl Store {
-    /// Reads how sources stand, by name, for each of the queries.
-    pub async fn status(&self, queries: Vec<StatusQuery>) -> Result<Vec<Vec<StoredStatus>>, StoreError> {
-        self.inner.db.read(queries, |conn, queries| Box::pin(all(conn, queries))).await
-    }
-
-    /// Lists the providers that sources are at.
-    pub async fn providers(&self, scope: Option<TenantId>) -> Result<Vec<String>, StoreError> {
-        self.inner.db.read(scope, |conn, scope| Box::pin(providers(conn, *scope))).await
-    }
-
-    /// Lists sources by name, a page at a time, with what comes after one; beside each the provider that it is at.
-    pub async fn sources_after(
-        &self,
-        scope: Option<TenantId>,
-        after: Option<(String, SourceId)>,
-        limit: u32,
-    ) -> Result<Vec<(String, SourceId, String)>, StoreError> {
-        self.inner.db.read((scope, after, limit), |conn, input| Box::pin(names(conn, input))).await
+    /// Reads how sources stand.
+    pub async fn status(&self, query: StatusQuery) -> Result<StatusRows, StoreError> {
+        let kept = Arc::clone(&self.inner.kept);
+        self.inner.db.read((query, kept), |conn, (query, kept)| Box::pin(look(conn, query, kept))).await
     }
 
     /// Returns how the database would read the status: its own words, a line for each step.
@@ -113,180 +126,180 @@ impl Store {
     }
 }
 
-async fn all(conn: &mut Conn, queries: &[StatusQuery]) -> Result<Vec<Vec<StoredStatus>>, StoreError> {
-    let mut found = Vec::with_capacity(queries.len());
-    for query in queries {
-        found.push(status(conn, query).await?);
-    }
-    Ok(found)
+/// A source that is looked at.
+struct Seen {
+    source: SourceId,
+    name: String,
+    provider: String,
+    revision: i64,
 }
 
-async fn providers(conn: &mut Conn, scope: Option<TenantId>) -> Result<Vec<String>, StoreError> {
-    let mut args = Vec::new();
-    let of = scope.map(|it| format!("and tenant_id = {}", push(&mut args, it))).unwrap_or_default();
-    let sql = format!("select distinct provider from sources where removed_at is null {of}");
-    conn.rows(AssertSqlSafe(sql), args).await?.iter().map(|row| row.get("provider")).collect()
-}
-
-async fn names(
-    conn: &mut Conn,
-    (scope, after, limit): &(Option<TenantId>, Option<(String, SourceId)>, u32),
-) -> Result<Vec<(String, SourceId, String)>, StoreError> {
-    let mut args = vec![Arg::from(*limit)];
-    let mut of = String::new();
-    if let Some(scope) = scope {
-        of = format!("and tenant_id = {}", push(&mut args, *scope));
-    }
-    if let Some((name, id)) = after {
-        let name = push(&mut args, name);
-        let id = push(&mut args, *id);
-        of = format!("{of} and (name, id) > ({name}, {id})");
-    }
-    let sql = format!(
-        "select name, id, provider from sources where removed_at is null {of} order by name, id limit $1"
-    );
-    let rows = conn.rows(AssertSqlSafe(sql), args).await?;
-    rows.iter().map(|row| Ok((row.get("name")?, SourceId(row.get("id")?), row.get("provider")?))).collect()
-}
-
-/// Partitions of a source whose last job failed.
+/// What a sync under way does to a group.
 #[derive(Default)]
-struct Failures {
-    failed: u64,
-    invalid: u64,
-    first: Option<(String, String, String)>,
+struct Live {
+    active: HashMap<(i64, String), (SyncId, Active)>,
+    waiting: HashMap<(i64, String), Timestamp>,
 }
 
-async fn status(conn: &mut Conn, query: &StatusQuery) -> Result<Vec<StoredStatus>, StoreError> {
-    let Statements { main, budgets, jobs, failed } = statements(conn, query)?;
-    let rows = conn.rows(AssertSqlSafe(main.0), main.1).await?;
-    // As for a provider of which there is no source.
-    if rows.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut known: HashMap<i64, Vec<BudgetRow>> = HashMap::new();
-    for row in conn.rows(AssertSqlSafe(budgets.0), budgets.1).await? {
-        known.entry(row.get("source_id")?).or_default().push(budget::read(&row)?);
-    }
-    // Most looks meet no sync under way and no failure; each statement is a way to the server and back.
-    let (mut is_active, mut has_failed) = (false, false);
-    for row in &rows {
-        is_active |= row.get::<Option<i64>>("active_sync")?.is_some();
-        has_failed |= row.get::<bool>("has_failed")?;
-    }
-    let jobs =
-        if is_active { counts(&conn.rows(AssertSqlSafe(jobs.0), jobs.1).await?)? } else { HashMap::new() };
-    let mut failures = if has_failed {
-        failures(&conn.rows(AssertSqlSafe(failed.0), failed.1).await?)?
-    } else {
-        HashMap::new()
-    };
-    rows.iter()
-        .map(|row| {
-            let id: i64 = row.get("id")?;
-            let failures = failures.remove(&id).unwrap_or_default();
-            Ok(StoredStatus {
-                source: SourceId(id),
-                name: row.get("name")?,
-                tenant: row.get::<Option<i64>>("tenant_id")?.map(TenantId),
-                tenant_name: row.get("tenant_name")?,
-                facts: facts(row, known.remove(&id).unwrap_or_default())?,
-                active: active(row, &jobs)?,
-                standing: standing(row, id)?,
-                schedule: ticks(row, query.provider)?,
-                blocked_until: row.time("blocked_until")?,
-                failed_partitions: failures.failed,
-                invalid_partitions: failures.invalid,
-                unresolved: failures.first,
-            })
-        })
-        .collect()
-}
-
-fn failures(rows: &[Row]) -> Result<HashMap<i64, Failures>, StoreError> {
-    let mut all: HashMap<i64, Failures> = HashMap::new();
-    for row in rows {
-        let of_source = all.entry(row.get("source_id")?).or_default();
-        of_source.failed += row.count("failed")?;
-        of_source.invalid += row.count("invalid")?;
-        if of_source.first.is_none() {
-            of_source.first = error(row, "what")?;
+async fn look(conn: &mut Conn, query: &StatusQuery, kept: &Kept) -> Result<StatusRows, StoreError> {
+    // Syncs under way first: one that ends now is then told as running, with its end beside it, and never as ended
+    // with nothing to show for it.
+    let mut live = live(conn, query).await?;
+    let seen = sources(conn, query).await?;
+    let resting = resting(conn, query, kept, &seen).await?;
+    let mut budgets = budgets(conn, query).await?;
+    let last = seen.last().map(|it| (it.name.clone(), it.source));
+    let sources = seen.len();
+    let mut rows = Vec::with_capacity(sources);
+    for it in seen {
+        let Some(of_source) = resting.get(&it.source) else { continue };
+        let budgets = budgets.remove(&it.source.0).unwrap_or_default();
+        for rest in &of_source.groups {
+            rows.push(stored(&it, rest, &budgets, &mut live));
         }
     }
-    Ok(all)
+    Ok(StatusRows { rows, last, sources })
 }
 
-fn facts(row: &Row, budgets: Vec<BudgetRow>) -> Result<StoredFacts, StoreError> {
-    Ok(StoredFacts {
-        enabled: row.get("enabled")?,
-        has_owner: row.get("has_owner")?,
-        partitions: u64::from(row.get::<bool>("has_partitions")?),
-        last_manual_at: row.time("last_manual_at")?,
-        last_success_at: row.time("last_success_at")?,
-        active_sync: row.get::<Option<i64>>("active_sync")?.map(SyncId),
-        budgets,
-    })
+fn stored(seen: &Seen, rest: &Rest, budgets: &[BudgetRow], live: &mut Live) -> StoredStatus {
+    let place = (seen.source.0, rest.group.name.to_owned());
+    let active = live.active.remove(&place);
+    StoredStatus {
+        source: seen.source,
+        name: seen.name.clone(),
+        provider: rest.provider,
+        group: rest.group,
+        tenant: rest.tenant,
+        tenant_name: rest.tenant_name.clone(),
+        facts: StoredFacts {
+            enabled: rest.enabled,
+            has_owner: rest.has_owner,
+            partitions: u64::from(rest.has_partitions),
+            last_manual_at: rest.last_manual_at,
+            last_success_at: rest.last_success_at,
+            active_sync: active.map(|it| it.0),
+            budgets: budgets.to_vec(),
+        },
+        active: active.map(|it| it.1),
+        standing: rest.standing.clone(),
+        schedule: rest.schedule.clone(),
+        blocked_until: live.waiting.remove(&place),
+        failed_partitions: rest.failures.failed,
+        invalid_partitions: rest.failures.invalid,
+        unresolved: rest.failures.first.clone(),
+    }
 }
 
-fn ticks(row: &Row, provider: &str) -> Result<Option<StoredSchedule>, StoreError> {
-    let Some(group) = row.get::<Option<String>>("scheduled")? else { return Ok(None) };
-    let enabled = row.get::<bool>("enabled")? && row.get::<bool>("has_owner")?;
-    schedule::stored(row, SourceId(row.get("id")?), provider.to_owned(), group, enabled).map(Some)
-}
-
-/// Counts the jobs of each sync that is under way; its trigger is the row's to tell.
-fn counts(rows: &[Row]) -> Result<HashMap<i64, Active>, StoreError> {
-    let mut all: HashMap<i64, Active> = HashMap::new();
-    for row in rows {
-        let sync: i64 = row.get("sync_id")?;
-        let none = Active { trigger: Trigger::Manual, jobs: 0, ended: 0, running: 0, blocked: 0 };
-        let counts = all.entry(sync).or_insert(none);
+/// Reads what syncs under way do, and which groups wait for a limit: few do at a time.
+async fn live(conn: &mut Conn, query: &StatusQuery) -> Result<Live, StoreError> {
+    let Statement(sql, args) = statements::live(query);
+    let mut live = Live::default();
+    for row in conn.rows(AssertSqlSafe(sql), args).await? {
+        let place = (row.get("source_id")?, row.get("stream_group")?);
+        let Some(sync) = row.get::<Option<i64>>("sync_id")? else {
+            live.waiting.extend(row.time("until")?.map(|until| (place, until)));
+            continue;
+        };
+        let trigger = row.word("trigger", Trigger::from_word, ("syncs", &sync))?;
+        let none = Active { trigger, jobs: 0, ended: 0, running: 0, blocked: 0 };
+        let (_, counts) = live.active.entry(place).or_insert((SyncId(sync), none));
         let jobs = row.count("jobs")?;
+        // A sync without jobs has a row without a state.
+        if jobs == 0 {
+            continue;
+        }
         counts.jobs += jobs;
-        let state = row.word("state", JobState::from_word, ("jobs of sync", &sync))?;
-        match state {
+        match row.word("state", JobState::from_word, ("jobs of sync", &sync))? {
             JobState::Running => counts.running += jobs,
             JobState::Scheduled => counts.blocked += jobs,
             state if !state.is_active() => counts.ended += jobs,
             _ => {}
         }
     }
-    Ok(all)
+    Ok(live)
 }
 
-fn active(row: &Row, jobs: &HashMap<i64, Active>) -> Result<Option<Active>, StoreError> {
-    let Some(sync) = row.get::<Option<i64>>("active_sync")? else { return Ok(None) };
-    let trigger = row.word("active_trigger", Trigger::from_word, ("syncs", &sync))?;
-    let none = Active { trigger, jobs: 0, ended: 0, running: 0, blocked: 0 };
-    Ok(Some(jobs.get(&sync).map_or(none, |it| Active { trigger, ..*it })))
+async fn sources(conn: &mut Conn, query: &StatusQuery) -> Result<Vec<Seen>, StoreError> {
+    let Statement(sql, args) = statements::sources(query);
+    let rows = conn.rows(AssertSqlSafe(sql), args).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Seen {
+                source: SourceId(row.get("id")?),
+                name: row.get("name")?,
+                provider: row.get("provider")?,
+                revision: row.get("revision")?,
+            })
+        })
+        .collect()
 }
 
-fn standing(row: &Row, source: i64) -> Result<Option<Standing>, StoreError> {
-    let Some(sync) = row.get::<Option<i64>>("sync_id")? else { return Ok(None) };
-    Ok(Some(Standing {
-        sync: SyncId(sync),
-        state: row.word("state", SyncState::from_word, ("standings", &source))?,
-        ended_at: row.time("ended_at")?.ok_or_else(|| corrupt("standings", source, "ended_at"))?,
-        jobs: row.count("jobs")?,
-        failed: row.count("failed")?,
-        error: error(row, "error_what")?,
-    }))
+/// Returns what rests of the sources: what is kept, and what changed since from the database.
+async fn resting(
+    conn: &mut Conn,
+    query: &StatusQuery,
+    kept: &Kept,
+    seen: &[Seen],
+) -> Result<HashMap<SourceId, Arc<Resting>>, StoreError> {
+    let mut found = kept.of(seen.iter().map(|it| (it.source, it.revision)));
+    let mut changed: HashMap<SourceId, Resting> = HashMap::new();
+    for &(provider, group) in &query.groups {
+        let of_it = seen.iter().filter(|it| it.provider == provider && !found.contains_key(&it.source));
+        let revisions: HashMap<i64, i64> = of_it.map(|it| (it.source.0, it.revision)).collect();
+        if revisions.is_empty() {
+            continue;
+        }
+        let mut ids: Vec<[i64; 1]> = revisions.keys().map(|id| [*id]).collect();
+        ids.sort_unstable();
+        let asked = statements::Asked { group, ids: &ids };
+        let Statement(sql, args) = statements::resting(conn, &asked)?;
+        let rows = conn.rows(AssertSqlSafe(sql), args).await?;
+        let mut has_failed = false;
+        for row in &rows {
+            has_failed |= row.get::<bool>("has_failed")?;
+        }
+        // Most looks meet no failure; each statement is a way to the server and back.
+        let mut failures = if has_failed {
+            let Statement(sql, args) = statements::failed(conn, &asked)?;
+            kept::failures(&conn.rows(AssertSqlSafe(sql), args).await?)?
+        } else {
+            HashMap::new()
+        };
+        for row in &rows {
+            let id: i64 = row.get("id")?;
+            let rest = kept::rest(row, (provider, group), failures.remove(&id).unwrap_or_default())?;
+            let revision = revisions.get(&id).copied().unwrap_or_default();
+            let of_source = changed.entry(SourceId(id)).or_insert(Resting { revision, groups: Vec::new() });
+            of_source.groups.push(rest);
+        }
+    }
+    let changed: HashMap<SourceId, Arc<Resting>> =
+        changed.into_iter().map(|(id, it)| (id, Arc::new(it))).collect();
+    kept.keep(&changed);
+    found.extend(changed);
+    Ok(found)
 }
 
-/// Reads an error: what could not be read, the fault's word, and a sentence.
-fn error(row: &Row, what: &str) -> Result<Option<(String, String, String)>, StoreError> {
-    let code: Option<String> = row.get("error_code")?;
-    let what: Option<String> = row.get(what)?;
-    let detail: Option<String> = row.get("error_detail")?;
-    Ok(code.map(|code| (what.unwrap_or_default(), code, detail.unwrap_or_default())))
+async fn budgets(conn: &mut Conn, query: &StatusQuery) -> Result<HashMap<i64, Vec<BudgetRow>>, StoreError> {
+    let Statement(sql, args) = statements::budgets(query);
+    let mut known: HashMap<i64, Vec<BudgetRow>> = HashMap::new();
+    for row in conn.rows(AssertSqlSafe(sql), args).await? {
+        known.entry(row.get("source_id")?).or_default().push(budget::read(&row)?);
+    }
+    Ok(known)
 }
 
 async fn plan(conn: &mut Conn, query: &StatusQuery) -> Result<Vec<String>, StoreError> {
     let (explain, column) =
         if conn.is_sqlite() { ("explain query plan", "detail") } else { ("explain", "QUERY PLAN") };
+    let ids: Vec<[i64; 1]> = sources(conn, query).await?.iter().map(|it| [it.source.0]).collect();
+    let mut all = vec![statements::live(query), statements::sources(query), statements::budgets(query)];
+    for &(_, group) in &query.groups {
+        let asked = statements::Asked { group, ids: &ids };
+        all.extend([statements::resting(conn, &asked)?, statements::failed(conn, &asked)?]);
+    }
     let mut lines = Vec::new();
-    let Statements { main, budgets, jobs, failed } = statements(conn, query)?;
-    for (sql, args) in [main, budgets, jobs, failed] {
+    for Statement(sql, args) in all {
         for row in conn.rows(AssertSqlSafe(format!("{explain} {sql}")), args).await? {
             lines.push(row.get(column)?);
         }

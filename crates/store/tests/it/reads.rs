@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use domain::id::{EventId, SourceId, TenantId};
+use domain::id::{EventId, TenantId};
 use domain::table::COMMITS;
 use domain::tenant::Role;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use store::{JobQuery, MakeToken, PartitionPage, RecordQuery, StatusQuery, SyncQuery};
+use store::{Among, JobQuery, MakeToken, PartitionPage, RecordQuery, SyncQuery};
 use tokio::task::JoinSet;
 
 use crate::bare;
@@ -72,10 +72,7 @@ async fn every_read_is_answered_while_another_process_writes(database: &Database
     let reading = async {
         let principal = store.authenticate(token.text.expose(), at(4)).await.unwrap().unwrap();
         let scope = Some(principal.tenant);
-        let query = StatusQuery { scope, among: None, provider: "toy", group: &GROUP, by_hand: true };
-        assert_eq!(store.status(vec![query]).await.unwrap()[0].len(), 1);
-        assert_eq!(store.sources_after(scope, None, 10).await.unwrap().len(), 1);
-        assert_eq!(store.providers(scope).await.unwrap(), ["toy"]);
+        assert_eq!(store.status(look(scope, Among::All)).await.unwrap().rows.len(), 1);
         assert_eq!(store.sources(scope).await.unwrap().len(), 1);
         assert!(store.source_by_id(source).await.unwrap().is_some());
         let page = PartitionPage { failed_only: false, after: None, limit: 10 };
@@ -117,14 +114,15 @@ async fn sources_are_named_in_pages(database: &Database) {
         store.add_source(new_source(name, Vec::new()), &vault(), at(0)).await.unwrap();
     }
     store.remove_source(first, false).await.unwrap();
-    let names = |page: &[(String, SourceId, String)]| page.iter().map(|it| it.0.clone()).collect::<Vec<_>>();
-    let page = store.sources_after(None, None, 2).await.unwrap();
-    assert_eq!(names(&page), ["a", "b"]);
-    let rest = store.sources_after(None, page.last().map(|it| (it.0.clone(), it.1)), 2).await.unwrap();
-    assert_eq!(names(&rest), ["z"]);
-    let behind = rest.last().map(|it| (it.0.clone(), it.1));
-    assert_eq!(names(&store.sources_after(Some(TENANT), behind, 2).await.unwrap()), [""; 0]);
-    let nobody = TenantId(999);
-    assert_eq!(store.providers(Some(nobody)).await.unwrap(), [""; 0]);
-    assert_eq!(names(&store.sources_after(Some(nobody), None, 2).await.unwrap()), [""; 0]);
+    let names = async |scope, behind, limit| {
+        let page = store.status(look(scope, Among::Behind(behind, limit))).await.unwrap();
+        assert_eq!(page.sources, page.rows.len());
+        (page.rows.into_iter().map(|it| it.name).collect::<Vec<_>>(), page.last)
+    };
+    let (page, last) = names(None, None, 2).await;
+    assert_eq!(page, ["a", "b"]);
+    let (rest, last) = names(None, last, 2).await;
+    assert_eq!(rest, ["z"]);
+    assert_eq!(names(Some(TENANT), last, 2).await.0, [""; 0]);
+    assert_eq!(names(Some(TenantId(999)), None, 2).await.0, [""; 0]);
 }

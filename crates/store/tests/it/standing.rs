@@ -1,8 +1,11 @@
 //! How a source stands: one row for each group, and never a scan of its partitions.
 
+use domain::id::TenantId;
 use domain::job::SyncState;
 use domain::policy::Verdict;
-use store::{PartitionPage, StatusQuery};
+use domain::policy::schedule::Own;
+use domain::trigger::Trigger;
+use store::{Among, Enqueued, PartitionPage, Plan, SecretChange, SourceChange, Store};
 
 use crate::database::Database;
 use crate::world::*;
@@ -12,6 +15,7 @@ for_each_database!(
     a_partition_that_failed_is_told_until_it_is_read,
     a_blocked_job_is_told_by_its_time,
     the_status_never_scans_partitions,
+    what_changed_is_told_by_whoever_looked_before,
 );
 
 async fn the_last_sync_is_told(database: &Database) {
@@ -115,13 +119,7 @@ async fn the_status_never_scans_partitions(database: &Database) {
         ))
         .await;
     for only in [None, Some(source)] {
-        let query = StatusQuery {
-            scope: None,
-            among: only.map(|it| vec![it]),
-            provider: "toy",
-            group: &GROUP,
-            by_hand: true,
-        };
+        let query = look(None, only.map_or(Among::All, Among::One));
         let plan = store.status_plan(query.clone()).await.unwrap();
         // By its key, or through the index of those that failed.
         let reads = |step: &&String| step.contains("partition") && step.to_uppercase().contains("SCAN ");
@@ -131,9 +129,67 @@ async fn the_status_never_scans_partitions(database: &Database) {
         assert_eq!(plan.iter().filter(of_heap).collect::<Vec<_>>(), [""; 0], "{plan:#?}");
         assert!(plan.iter().any(|step| step.contains("partition")), "{plan:#?}");
         let expected = if only.is_some() { 1 } else { 201 };
-        assert_eq!(store.status(vec![query]).await.unwrap()[0].len(), expected);
+        assert_eq!(store.status(query).await.unwrap().rows.len(), expected);
     }
-    let query = StatusQuery { scope: None, among: None, provider: "toy", group: &GROUP, by_hand: true };
-    let failed: u64 = store.status(vec![query]).await.unwrap()[0].iter().map(|it| it.failed_partitions).sum();
+    let all = store.status(look(None, Among::All)).await.unwrap().rows;
+    let failed: u64 = all.iter().map(|it| it.failed_partitions).sum();
     assert_eq!(failed, 20);
+}
+
+/// Looks with a store that has looked before, and with one that has not: both tell the same.
+async fn looked(database: &Database, before: &Store, told: &mut Vec<String>, what: &str) {
+    let query = || look(None, Among::All);
+    let kept = format!("{:#?}", before.status(query()).await.unwrap().rows);
+    let new = open(database).await;
+    assert_eq!(kept, format!("{:#?}", new.status(query()).await.unwrap().rows), "after {what}");
+    assert!(!told.contains(&kept), "{what} changed nothing that is told");
+    told.push(kept);
+    new.close().await;
+}
+
+async fn what_changed_is_told_by_whoever_looked_before(database: &Database) {
+    let roots = vec![partition("projects", "all"), partition("branches", "1")];
+    let (store, source) = begin(database, roots.clone()).await;
+    let mut told = Vec::new();
+    looked(database, &store, &mut told, "nothing").await;
+    let other = open(database).await;
+    let asked = store::Enqueue { trigger: Trigger::Manual, ..request(source, Trigger::Cron) };
+    let Enqueued::Started { .. } = other.enqueue(asked, at(1)).await.unwrap() else { panic!("it runs") };
+    looked(database, &store, &mut told, "a person asked").await;
+    let leases = claim(&other, at(2)).await;
+    looked(database, &store, &mut told, "its jobs were claimed").await;
+    complete(&other, &leases[0], at(3)).await;
+    looked(database, &store, &mut told, "a job was done").await;
+    let gone = failed(Verdict::Discard { invalidates: true }, "gone");
+    other.settle(&leases[1], gone, at(4)).await.unwrap();
+    looked(database, &store, &mut told, "a job failed and the sync was closed").await;
+    let interval = jiff::SignedDuration::from_mins(15);
+    let plan = |own, next_at, was| Plan { source, group: "code".to_owned(), own, interval, next_at, was };
+    other.plan(vec![plan(None, at(10), None)]).await.unwrap();
+    looked(database, &store, &mut told, "it was scheduled").await;
+    other.plan(vec![plan(Some(Own::Off), at(20), Some(at(10)))]).await.unwrap();
+    looked(database, &store, &mut told, "its schedule was switched off").await;
+    let change = |enabled, roots| SourceChange {
+        settings: new_source("work", Vec::new()).settings,
+        roots,
+        enabled,
+        secret: SecretChange::Keep,
+    };
+    other
+        .update_source(source, change(true, vec![partition("projects", "all")]), &vault(), at(30))
+        .await
+        .unwrap();
+    looked(database, &store, &mut told, "what failed is read no more").await;
+    other.update_source(source, change(true, Vec::new()), &vault(), at(31)).await.unwrap();
+    looked(database, &store, &mut told, "nothing is left to read").await;
+    other.update_source(source, change(false, Vec::new()), &vault(), at(32)).await.unwrap();
+    looked(database, &store, &mut told, "it was switched off").await;
+    other.revoke_tenant(TenantId(1), at(33)).await.unwrap();
+    looked(database, &store, &mut told, "its tenant was revoked").await;
+    other.add_source(new_source("second", Vec::new()), &vault(), at(34)).await.err();
+    database.execute("update tenants set revoked_at = null").await;
+    other.add_source(new_source("second", roots), &vault(), at(34)).await.unwrap();
+    looked(database, &store, &mut told, "another was added").await;
+    other.remove_source(source, false).await.unwrap();
+    looked(database, &store, &mut told, "one was removed").await;
 }

@@ -13,8 +13,8 @@ use domain::trigger::Trigger;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use store::{
-    Claim, Commit, Enqueue, Enqueued, EventRow, Lease, NewSource, Options, Pass, Settlement, SourceRow,
-    StatusQuery, Store, StoredStatus, SyncRow, Vault,
+    Among, Claim, Commit, Enqueue, Enqueued, EventRow, Lease, NewSource, Options, Pass, Settlement,
+    SourceRow, StatusQuery, Store, StoredStatus, SyncRow, Vault,
 };
 
 use crate::database::Database;
@@ -114,10 +114,14 @@ pub(crate) async fn source_named(store: &Store, name: &str) -> Option<SourceRow>
     found.pop()
 }
 
+/// Asks how sources stand.
+pub(crate) fn look(scope: Option<TenantId>, among: Among) -> StatusQuery {
+    StatusQuery { scope, among, groups: vec![("toy", &GROUP)] }
+}
+
 /// Reads how the one source stands.
 pub(crate) async fn status(store: &Store) -> StoredStatus {
-    let query = StatusQuery { scope: None, among: None, provider: "toy", group: &GROUP, by_hand: true };
-    let mut all = store.status(vec![query]).await.unwrap().remove(0);
+    let mut all = store.status(look(None, Among::All)).await.unwrap().rows;
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0)
 }

@@ -1,36 +1,95 @@
-//! The words in which the status is asked for: four statements for each look.
+//! The words in which the status is asked for.
 //!
 //! None of them scans partitions or ended jobs.
 
 use domain::connector::Group;
 
-use super::StatusQuery;
+use super::{Among, StatusQuery};
 use crate::db::{Arg, Conn, to_json};
 use crate::dialect::each;
 use crate::error::StoreError;
 use crate::queue::budget;
 
+/// A statement with its arguments.
+pub(super) struct Statement(pub(super) String, pub(super) Vec<Arg>);
+
+/// Sources of which a group is asked for.
+pub(super) struct Asked<'a> {
+    pub(super) group: &'static Group,
+    pub(super) ids: &'a [[i64; 1]],
+}
+
 /// Adds an argument and returns its place.
-pub(super) fn push(args: &mut Vec<Arg>, arg: impl Into<Arg>) -> String {
+fn push(args: &mut Vec<Arg>, arg: impl Into<Arg>) -> String {
     args.push(arg.into());
     format!("${}", args.len())
 }
 
 /// Adds the names of the group's streams and returns their places.
-fn push_streams(args: &mut Vec<Arg>, group: &Group) -> String {
-    group.streams.iter().map(|it| push(args, it.name)).collect::<Vec<_>>().join(", ")
+fn push_streams(args: &mut Vec<Arg>, group: &Group) -> Vec<String> {
+    group.streams.iter().map(|it| push(args, it.name)).collect()
 }
 
-/// The statements of one look, each with its arguments.
-pub(super) struct Statements {
-    /// A row for each source.
-    pub(super) main: (String, Vec<Arg>),
-    /// What is known of their budgets.
-    pub(super) budgets: (String, Vec<Arg>),
-    /// The jobs of the syncs under way, counted; needed only where there is one.
-    pub(super) jobs: (String, Vec<Arg>),
-    /// The partitions that failed; needed only where there is one.
-    pub(super) failed: (String, Vec<Arg>),
+/// The sources that are looked at, by name.
+pub(super) fn sources(query: &StatusQuery) -> Statement {
+    let mut args = Vec::new();
+    let mut of = vec!["removed_at is null".to_owned()];
+    let mut most = String::new();
+    if let Some(scope) = query.scope {
+        of.push(format!("tenant_id = {}", push(&mut args, scope)));
+    }
+    match &query.among {
+        Among::All => {}
+        Among::One(id) => of.push(format!("id = {}", push(&mut args, *id))),
+        Among::Behind(after, limit) => {
+            if let Some((name, id)) = after {
+                of.push(format!("(name, id) > ({}, {})", push(&mut args, name), push(&mut args, *id)));
+            }
+            most = format!("limit {}", push(&mut args, *limit));
+        }
+    }
+    let of = of.join(" and ");
+    let sql = format!("select id, name, provider, revision from sources where {of} order by name, id {most}");
+    Statement(sql, args)
+}
+
+/// Says of which sources something is asked: at least those that are looked at. What is found of others does no harm.
+fn about(query: &StatusQuery, column: &str, args: &mut Vec<Arg>) -> String {
+    match (&query.among, query.scope) {
+        (Among::One(id), _) => format!("{column} = {}", push(args, *id)),
+        (_, Some(scope)) => {
+            format!("{column} in (select id from sources where tenant_id = {})", push(args, scope))
+        }
+        (_, None) => "true".to_owned(),
+    }
+}
+
+/// The syncs under way with their jobs counted by state, and since when groups wait for a limit: each by its own small
+/// index.
+pub(super) fn live(query: &StatusQuery) -> Statement {
+    let mut args = Vec::new();
+    let of_sync = about(query, "active.source_id", &mut args);
+    let of_job = about(query, "source_id", &mut args);
+    Statement(
+        format!(
+            "select active.source_id, active.stream_group, active.id as sync_id, active.trigger, job.state,
+                 count(job.id) as jobs, cast(null as bigint) as until
+             from syncs as active left join jobs as job on job.sync_id = active.id
+             where active.whole and active.state = 'running' and {of_sync}
+             group by active.source_id, active.stream_group, active.id, active.trigger, job.state
+             union all
+             select source_id, stream_group, null, null, null, count(*), min(not_before)
+             from jobs where state = 'scheduled' and {of_job} group by source_id, stream_group",
+        ),
+        args,
+    )
+}
+
+/// What is known of budgets.
+pub(super) fn budgets(query: &StatusQuery) -> Statement {
+    let mut args = Vec::new();
+    let of = about(query, "source_id", &mut args);
+    Statement(format!("{} where {of} order by source_id, bucket", budget::SELECT), args)
 }
 
 /// Whether a source has partitions of these streams.
@@ -48,67 +107,19 @@ fn probes(streams: &[String]) -> String {
     format!("coalesce({each}, null) is not null")
 }
 
-/// Words the statements of a look.
-pub(super) fn statements(conn: &Conn, query: &StatusQuery) -> Result<Statements, StoreError> {
-    let mut args = Vec::new();
-    let provider = push(&mut args, query.provider);
-    let mut of = vec![format!("source.removed_at is null and source.provider = {provider}")];
-    if let Some(scope) = query.scope {
-        of.push(format!("source.tenant_id = {}", push(&mut args, scope)));
-    }
-    if let Some(among) = &query.among {
-        let ids: Vec<[i64; 1]> = among.iter().map(|it| [it.0]).collect();
-        let place = push(&mut args, to_json(&ids)?);
-        let ids = each(conn, &place);
-        of.push(format!("source.id in (select cast(t.value ->> 0 as bigint) from {ids})"));
-    }
-    let of = of.join(" and ");
-    let sources = format!("(select source.id from sources as source where {of})");
-    let (budget_args, mut failed_args) = (args.clone(), args.clone());
-    let group = push(&mut args, query.group.name);
-    let job_args = args.clone();
-    let streams: Vec<String> = query.group.streams.iter().map(|it| push(&mut args, it.name)).collect();
-    let has_partitions = probes(&streams);
-    let streams = streams.join(", ");
-    let main = main(query, &of, &sources, (&group, &has_partitions, &streams));
-    let jobs = format!(
-        "select sync_id, state, count(*) as jobs from jobs
-         where sync_id in (select id from syncs as active where active.stream_group = {group}
-             and active.state = 'running' and active.whole and active.source_id in {sources})
-         group by sync_id, state",
-    );
-    let streams = push_streams(&mut failed_args, query.group);
-    let failed = failed(&sources, &streams);
-    let budgets = format!("{} where source_id in {sources} order by source_id, bucket", budget::SELECT);
-    Ok(Statements {
-        main: (main, args),
-        budgets: (budgets, budget_args),
-        jobs: (jobs, job_args),
-        failed: (failed, failed_args),
-    })
-}
-
-/// A row for each source. Few sources have failures or wait: these are found by their own small indexes, once for all.
-fn main(
-    query: &StatusQuery,
-    of: &str,
-    sources: &str,
-    (group, has_partitions, streams): (&str, &str, &str),
-) -> String {
-    let last_manual_at = if query.by_hand {
-        format!(
-            "(select max(created_at) from syncs as asked where asked.source_id = source.id
-                and asked.stream_group = {group} and asked.trigger = 'manual')"
-        )
-    } else {
-        "cast(null as bigint)".to_owned()
-    };
-    format!(
+/// A row for each source. Few sources have failures: these are found by their own small index, once for all.
+pub(super) fn resting(conn: &Conn, asked: &Asked<'_>) -> Result<Statement, StoreError> {
+    let mut args = vec![to_json(&asked.ids)?.into()];
+    let ids = format!("(select cast(t.value ->> 0 as bigint) from {})", each(conn, "$1"));
+    let group = push(&mut args, asked.group.name);
+    let streams = push_streams(&mut args, asked.group);
+    let (has_partitions, streams) = (probes(&streams), streams.join(", "));
+    let sql = format!(
         "select source.id, source.name, source.tenant_id, tenant.name as tenant_name, source.enabled,
             tenant.id is not null and tenant.revoked_at is null as has_owner,
             {has_partitions} as has_partitions, broken.source_id is not null as has_failed,
-            {last_manual_at} as last_manual_at, waiting.until as blocked_until,
-            active.id as active_sync, active.trigger as active_trigger,
+            (select max(created_at) from syncs as asked where asked.source_id = source.id
+                and asked.stream_group = {group} and asked.trigger = 'manual') as last_manual_at,
             standing.sync_id, standing.state, standing.ended_at, standing.last_success_at, standing.jobs,
             standing.failed, standing.error_what, standing.error_code, standing.error_detail,
             schedule.stream_group as scheduled, schedule.off, schedule.every_ms, schedule.interval_ms,
@@ -117,28 +128,29 @@ fn main(
          left join tenants as tenant on tenant.id = source.tenant_id
          left join standings as standing on standing.source_id = source.id and standing.stream_group = {group}
          left join schedules as schedule on schedule.source_id = source.id and schedule.stream_group = {group}
-         left join syncs as active on active.source_id = source.id and active.stream_group = {group}
-             and active.state = 'running' and active.whole
          left join (select distinct source_id from partitions where error_code is not null and active
-                 and stream in ({streams}) and source_id in {sources}) as broken on broken.source_id = source.id
-         left join (select source_id, min(not_before) as until from jobs where state = 'scheduled'
-                 and stream_group = {group} and source_id in {sources} group by source_id) as waiting
-             on waiting.source_id = source.id
-         where {of} order by source.name, source.id",
-    )
+                 and stream in ({streams}) and source_id in {ids}) as broken on broken.source_id = source.id
+         where source.id in {ids}",
+    );
+    Ok(Statement(sql, args))
 }
 
-fn failed(sources: &str, streams: &str) -> String {
-    format!(
+/// The partitions that failed, counted, with the first of them.
+pub(super) fn failed(conn: &Conn, asked: &Asked<'_>) -> Result<Statement, StoreError> {
+    let mut args = vec![to_json(&asked.ids)?.into()];
+    let ids = format!("(select cast(t.value ->> 0 as bigint) from {})", each(conn, "$1"));
+    let streams = push_streams(&mut args, asked.group).join(", ");
+    let sql = format!(
         "select found.source_id, found.failed, found.invalid, coalesce(first.title, first.key) as what,
              first.error_code, first.error_detail
          from (select source_id, stream, count(*) as failed, count(case when not is_valid then 1 end) as invalid,
                  min(key) as key
              from partitions where error_code is not null and active and stream in ({streams})
-                 and source_id in {sources}
+                 and source_id in {ids}
              group by source_id, stream) as found
          join partitions as first on first.source_id = found.source_id and first.stream = found.stream
              and first.key = found.key
          order by found.source_id, found.stream",
-    )
+    );
+    Ok(Statement(sql, args))
 }
