@@ -10,10 +10,11 @@ use domain::table::Table;
 use rusqlite::ErrorCode;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection as _, PgPool};
+use tokio::sync::Semaphore;
 
 use crate::db::lite::{File, Readers, at_once};
 use crate::db::writer::{KillAt, KillSwitch, Writer};
-use crate::db::{Conn, Db, args};
+use crate::db::{Conn, Db, PAGES_AT_ONCE, args};
 use crate::dialect;
 use crate::error::{OpenError, StoreError, broken};
 use crate::landing::{self, Layouts};
@@ -57,6 +58,11 @@ const WRITERS_MAX: u32 = 12;
 /// Connections of one process to a server that read. They are kept apart, because a write may wait long for another's
 /// lock, and a look must not wait behind it.
 const READERS_MAX: u32 = 8;
+
+/// What reads are planned with. They return rows in the order of an index and stop early, which a bitmap cannot: it reads
+/// all that fits first. Of a table that grew faster than its statistics the server would choose one, and a page of a
+/// hundred records would read all hundred thousand.
+const READERS_PLAN: [(&str, &str); 1] = [("enable_bitmapscan", "off")];
 
 /// How long after its last use a connection is taken to be alive. A server that goes away in between fails the statement
 /// instead, as it would while one runs; asking each time would cost every read another way to the server and back.
@@ -188,13 +194,14 @@ async fn open_postgres(options: &Options, tables: &[&Table]) -> Result<(Db, PgCo
     // The first connection is made by hand: a pool would try for long and then say only that it took too long.
     let first = connect.connect().await.map_err(|error| postgres_error(&connect, error))?;
     drop(first);
-    let pool = |connections_max| pool(connections_max, &connect);
-    let (writers, readers) = (pool(WRITERS_MAX), pool(READERS_MAX));
+    let writers = pool(WRITERS_MAX, connect.clone());
+    let readers = pool(READERS_MAX, connect.clone().options(READERS_PLAN));
     prepare_postgres(&writers, tables).await?;
-    Ok((Db::Pg { writers, readers, kill: KillSwitch::new(options.kill_at) }, connect))
+    let pages = Semaphore::new(PAGES_AT_ONCE);
+    Ok((Db::Pg { writers, readers, pages, kill: KillSwitch::new(options.kill_at) }, connect))
 }
 
-fn pool(connections_max: u32, connect: &PgConnectOptions) -> PgPool {
+fn pool(connections_max: u32, connect: PgConnectOptions) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections_max)
         .test_before_acquire(false)
@@ -206,7 +213,7 @@ fn pool(connections_max: u32, connect: &PgConnectOptions) -> PgPool {
                 Ok(true)
             })
         })
-        .connect_lazy_with(connect.clone())
+        .connect_lazy_with(connect)
 }
 
 async fn prepare_postgres(pool: &PgPool, tables: &[&Table]) -> Result<(), OpenError> {

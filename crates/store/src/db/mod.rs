@@ -11,6 +11,7 @@ use std::pin::Pin;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgRow;
 use sqlx::{Decode, PgConnection, PgPool, Postgres, Row as _, SqlSafeStr, Transaction, Type};
+use tokio::sync::Semaphore;
 
 use crate::error::{StoreError, corrupt};
 use lite::{LiteRow, Readers};
@@ -27,12 +28,16 @@ pub(crate) type Access<I, T> = for<'c> fn(&'c mut Conn, &'c I) -> BoxFuture<'c, 
 /// second try finds the first one gone.
 const TRIES_MAX: u32 = 5;
 
+/// Pages that one process commits to a server side by side. Each keeps a core of the server busy for some 20 ms: more at
+/// once would hardly land sooner, and whatever else is asked would wait behind all of them.
+pub(crate) const PAGES_AT_ONCE: usize = 3;
+
 /// The open database.
 pub(crate) enum Db {
     /// A file: readers side by side, one writer.
     Lite { readers: Readers, writer: Writer },
     /// A server: connections that read are never kept busy by writes that wait for a lock.
-    Pg { writers: PgPool, readers: PgPool, kill: KillSwitch },
+    Pg { writers: PgPool, readers: PgPool, pages: Semaphore, kill: KillSwitch },
 }
 
 impl Db {
@@ -54,7 +59,9 @@ impl Db {
     {
         match self {
             Self::Lite { writer, .. } => writer.write(input, bytes, write).await,
-            Self::Pg { writers: pool, kill, .. } => {
+            Self::Pg { writers: pool, pages, kill, .. } => {
+                // Only pages carry much.
+                let _turn = if bytes > 0 { pages.acquire().await.ok() } else { None };
                 for _ in 1..TRIES_MAX {
                     match transact(pool, kill, &input, write).await {
                         Err(StoreError::Busy) => {}
