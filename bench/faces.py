@@ -92,7 +92,7 @@ ONE_TICK = {"SYNC_INTERVAL_COMMITS": "24h"}
 
 def look(tools, database, _owners, world, count, rate):
     """Looks while a new source is synced; returns the times, and how many pages a second the sync committed."""
-    with Sim(tools["syncline"], *world, 0) as sim, Server(tools, database, **ONE_TICK) as server:
+    with Sim(tools["syncline"], *world, 0, behind=True) as sim, Server(tools, database, **ONE_TICK) as server:
         one = server.ask("GET", "/api/v1/sources")["sources"][0]["id"]
         asks = [
             ask("`/api/v1/status`, a page", "/api/v1/status", server),

@@ -28,13 +28,15 @@ class Failed(Exception):
 
 
 class Sim:
-    """One simulator: in a process of its own, so that its memory and CPU are never the client's."""
+    """One simulator: in a process of its own, so that its memory and CPU are never the client's. With `behind` it takes
+    what CPU the others leave, because a provider does not share the cores of whoever asks it."""
 
-    def __init__(self, syncline, repos, commits, latency_ms):
+    def __init__(self, syncline, repos, commits, latency_ms, behind=False):
         command = [syncline, "sim", "--seed", "1", "--repos", repos, "--commits", commits]
         command += ["--limits", "primary=0,concurrent=100", "--latency-ms", latency_ms, "--listen", "127.0.0.1:0", "--json"]
+        first = step_behind if behind else end_with_us
         self.process = subprocess.Popen(
-            [str(it) for it in command], stdout=subprocess.PIPE, text=True, env=environment(), preexec_fn=end_with_us
+            [str(it) for it in command], stdout=subprocess.PIPE, text=True, env=environment(), preexec_fn=first
         )
         try:
             self.base = self._base()
@@ -83,6 +85,12 @@ def end_with_us():
     """Has the kernel end this child when we are killed so hard that nothing of ours can."""
     death_signal = 1  # PR_SET_PDEATHSIG
     ctypes.CDLL(None).prctl(death_signal, signal.SIGTERM)
+
+
+def step_behind():
+    """The same, for a child that gets the CPU which others leave."""
+    end_with_us()
+    os.nice(19)
 
 
 def environment():

@@ -24,7 +24,7 @@ pub(crate) use self::kept::Kept;
 use self::kept::{Rest, Resting};
 use self::statements::Statement;
 use crate::Store;
-use crate::db::Conn;
+use crate::db::{Conn, Row};
 use crate::error::StoreError;
 use crate::queue::budget::{self, BudgetRow};
 use crate::queue::enqueue::StoredFacts;
@@ -128,42 +128,94 @@ impl Store {
 
 /// A source that is looked at.
 struct Seen {
+    place: i64,
     source: SourceId,
     name: String,
     provider: String,
     revision: i64,
 }
 
-/// What a sync under way does to a group.
+/// What a look found, but for what rests.
 #[derive(Default)]
-struct Live {
+struct Found {
+    seen: Vec<Seen>,
     active: HashMap<(i64, String), (SyncId, Active)>,
     waiting: HashMap<(i64, String), Timestamp>,
+    budgets: HashMap<i64, Vec<BudgetRow>>,
 }
 
 async fn look(conn: &mut Conn, query: &StatusQuery, kept: &Kept) -> Result<StatusRows, StoreError> {
-    // Syncs under way first: one that ends now is then told as running, with its end beside it, and never as ended
-    // with nothing to show for it.
-    let mut live = live(conn, query).await?;
-    let seen = sources(conn, query).await?;
+    let mut found = find(conn, query).await?;
+    let seen = std::mem::take(&mut found.seen);
     let resting = resting(conn, query, kept, &seen).await?;
-    let mut budgets = budgets(conn, query).await?;
     let last = seen.last().map(|it| (it.name.clone(), it.source));
     let sources = seen.len();
     let mut rows = Vec::with_capacity(sources);
     for it in seen {
         let Some(of_source) = resting.get(&it.source) else { continue };
-        let budgets = budgets.remove(&it.source.0).unwrap_or_default();
+        let budgets = found.budgets.remove(&it.source.0).unwrap_or_default();
         for rest in &of_source.groups {
-            rows.push(stored(&it, rest, &budgets, &mut live));
+            rows.push(stored(&it, rest, &budgets, &mut found));
         }
     }
     Ok(StatusRows { rows, last, sources })
 }
 
-fn stored(seen: &Seen, rest: &Rest, budgets: &[BudgetRow], live: &mut Live) -> StoredStatus {
+/// Reads everything but what rests, as it is at one moment.
+async fn find(conn: &mut Conn, query: &StatusQuery) -> Result<Found, StoreError> {
+    let Statement(sql, args) = statements::look(query);
+    let mut found = Found::default();
+    for row in conn.rows(AssertSqlSafe(sql), args).await? {
+        let source: i64 = row.get("source_id")?;
+        match row.get::<String>("part")?.as_str() {
+            statements::SOURCE => found.seen.push(Seen {
+                place: row.get("place")?,
+                source: SourceId(source),
+                name: row.get("name")?,
+                provider: row.get("provider")?,
+                revision: row.get("revision")?,
+            }),
+            statements::SYNC => sync(&row, &mut found.active)?,
+            statements::WAITING => {
+                let place = (source, row.get("stream_group")?);
+                found.waiting.extend(row.time("until")?.map(|until| (place, until)));
+            }
+            _ => found.budgets.entry(source).or_default().push(budget::read(&row)?),
+        }
+    }
+    // The order of a union is nobody's promise.
+    found.seen.sort_unstable_by_key(|it| it.place);
+    for of_source in found.budgets.values_mut() {
+        of_source.sort_unstable_by(|a, b| a.bucket.cmp(&b.bucket));
+    }
+    Ok(found)
+}
+
+/// Counts jobs of a sync that are in one state.
+fn sync(row: &Row, active: &mut HashMap<(i64, String), (SyncId, Active)>) -> Result<(), StoreError> {
+    let place = (row.get("source_id")?, row.get("stream_group")?);
+    let sync = SyncId(row.get("sync_id")?);
+    let trigger = row.word("trigger", Trigger::from_word, ("syncs", &sync))?;
+    let none = Active { trigger, jobs: 0, ended: 0, running: 0, blocked: 0 };
+    let (_, counts) = active.entry(place).or_insert((sync, none));
+    let jobs = row.count("jobs")?;
+    // A sync without jobs has a row without a state.
+    if jobs == 0 {
+        return Ok(());
+    }
+    counts.jobs += jobs;
+    match row.word("state", JobState::from_word, ("jobs of sync", &sync))? {
+        JobState::Running => counts.running += jobs,
+        JobState::Scheduled => counts.blocked += jobs,
+        state if !state.is_active() => counts.ended += jobs,
+        _ => {}
+    }
+    Ok(())
+}
+
+fn stored(seen: &Seen, rest: &Rest, budgets: &[BudgetRow], found: &mut Found) -> StoredStatus {
     let place = (seen.source.0, rest.group.name.to_owned());
-    let active = live.active.remove(&place);
+    let active = found.active.remove(&place);
     StoredStatus {
         source: seen.source,
         name: seen.name.clone(),
@@ -183,55 +235,11 @@ fn stored(seen: &Seen, rest: &Rest, budgets: &[BudgetRow], live: &mut Live) -> S
         active: active.map(|it| it.1),
         standing: rest.standing.clone(),
         schedule: rest.schedule.clone(),
-        blocked_until: live.waiting.remove(&place),
+        blocked_until: found.waiting.remove(&place),
         failed_partitions: rest.failures.failed,
         invalid_partitions: rest.failures.invalid,
         unresolved: rest.failures.first.clone(),
     }
-}
-
-/// Reads what syncs under way do, and which groups wait for a limit: few do at a time.
-async fn live(conn: &mut Conn, query: &StatusQuery) -> Result<Live, StoreError> {
-    let Statement(sql, args) = statements::live(query);
-    let mut live = Live::default();
-    for row in conn.rows(AssertSqlSafe(sql), args).await? {
-        let place = (row.get("source_id")?, row.get("stream_group")?);
-        let Some(sync) = row.get::<Option<i64>>("sync_id")? else {
-            live.waiting.extend(row.time("until")?.map(|until| (place, until)));
-            continue;
-        };
-        let trigger = row.word("trigger", Trigger::from_word, ("syncs", &sync))?;
-        let none = Active { trigger, jobs: 0, ended: 0, running: 0, blocked: 0 };
-        let (_, counts) = live.active.entry(place).or_insert((SyncId(sync), none));
-        let jobs = row.count("jobs")?;
-        // A sync without jobs has a row without a state.
-        if jobs == 0 {
-            continue;
-        }
-        counts.jobs += jobs;
-        match row.word("state", JobState::from_word, ("jobs of sync", &sync))? {
-            JobState::Running => counts.running += jobs,
-            JobState::Scheduled => counts.blocked += jobs,
-            state if !state.is_active() => counts.ended += jobs,
-            _ => {}
-        }
-    }
-    Ok(live)
-}
-
-async fn sources(conn: &mut Conn, query: &StatusQuery) -> Result<Vec<Seen>, StoreError> {
-    let Statement(sql, args) = statements::sources(query);
-    let rows = conn.rows(AssertSqlSafe(sql), args).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Seen {
-                source: SourceId(row.get("id")?),
-                name: row.get("name")?,
-                provider: row.get("provider")?,
-                revision: row.get("revision")?,
-            })
-        })
-        .collect()
 }
 
 /// Returns what rests of the sources: what is kept, and what changed since from the database.
@@ -280,20 +288,11 @@ async fn resting(
     Ok(found)
 }
 
-async fn budgets(conn: &mut Conn, query: &StatusQuery) -> Result<HashMap<i64, Vec<BudgetRow>>, StoreError> {
-    let Statement(sql, args) = statements::budgets(query);
-    let mut known: HashMap<i64, Vec<BudgetRow>> = HashMap::new();
-    for row in conn.rows(AssertSqlSafe(sql), args).await? {
-        known.entry(row.get("source_id")?).or_default().push(budget::read(&row)?);
-    }
-    Ok(known)
-}
-
 async fn plan(conn: &mut Conn, query: &StatusQuery) -> Result<Vec<String>, StoreError> {
     let (explain, column) =
         if conn.is_sqlite() { ("explain query plan", "detail") } else { ("explain", "QUERY PLAN") };
-    let ids: Vec<[i64; 1]> = sources(conn, query).await?.iter().map(|it| [it.source.0]).collect();
-    let mut all = vec![statements::live(query), statements::sources(query), statements::budgets(query)];
+    let ids: Vec<[i64; 1]> = find(conn, query).await?.seen.iter().map(|it| [it.source.0]).collect();
+    let mut all = vec![statements::look(query)];
     for &(_, group) in &query.groups {
         let asked = statements::Asked { group, ids: &ids };
         all.extend([statements::resting(conn, &asked)?, statements::failed(conn, &asked)?]);

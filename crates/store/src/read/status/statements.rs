@@ -8,7 +8,6 @@ use super::{Among, StatusQuery};
 use crate::db::{Arg, Conn, to_json};
 use crate::dialect::each;
 use crate::error::StoreError;
-use crate::queue::budget;
 
 /// A statement with its arguments.
 pub(super) struct Statement(pub(super) String, pub(super) Vec<Arg>);
@@ -30,27 +29,123 @@ fn push_streams(args: &mut Vec<Arg>, group: &Group) -> Vec<String> {
     group.streams.iter().map(|it| push(args, it.name)).collect()
 }
 
-/// The sources that are looked at, by name.
-pub(super) fn sources(query: &StatusQuery) -> Statement {
+/// The parts of a look, each row of which says which one it is of.
+pub(super) const SOURCE: &str = "source";
+pub(super) const SYNC: &str = "sync";
+pub(super) const WAITING: &str = "waiting";
+pub(super) const BUDGET: &str = "budget";
+
+/// The columns of a look, each with its type: every part fills those that it has.
+const COLUMNS: [(&str, &str); 18] = [
+    ("part", "text"),
+    ("source_id", "bigint"),
+    ("place", "bigint"),
+    ("name", "text"),
+    ("provider", "text"),
+    ("revision", "bigint"),
+    ("stream_group", "text"),
+    ("sync_id", "bigint"),
+    ("trigger", "text"),
+    ("state", "text"),
+    ("jobs", "bigint"),
+    ("until", "bigint"),
+    ("bucket", "text"),
+    ("request_limit", "bigint"),
+    ("remaining", "bigint"),
+    ("resets_at", "bigint"),
+    ("blocked_until", "bigint"),
+    ("observed_at", "bigint"),
+];
+
+/// Words a part: its columns, and where they come from.
+fn part(name: &str, columns: &[(&str, &str)], from: &str) -> String {
+    let value = |(column, kind): &(&str, &str)| {
+        let given = columns.iter().find(|it| it.0 == *column).map(|it| it.1);
+        match (*column, given) {
+            ("part", _) => format!("'{name}' as part"),
+            (_, Some(value)) => format!("{value} as {column}"),
+            (_, None) => format!("cast(null as {kind}) as {column}"),
+        }
+    };
+    format!("select {} {from}", COLUMNS.iter().map(value).collect::<Vec<_>>().join(", "))
+}
+
+/// Everything but what rests: the sources that are looked at, with their revisions and places by name; the syncs under
+/// way with their jobs counted by state; since when groups wait for a limit; and budgets. Each is found by its own small
+/// index. One statement, so that all of it is of one moment, and a busy server is asked once.
+pub(super) fn look(query: &StatusQuery) -> Statement {
     let mut args = Vec::new();
+    let sources = sources(query, &mut args);
+    let syncs = part(
+        SYNC,
+        &[
+            ("source_id", "active.source_id"),
+            ("stream_group", "active.stream_group"),
+            ("sync_id", "active.id"),
+            ("trigger", "active.trigger"),
+            ("state", "job.state"),
+            ("jobs", "count(job.id)"),
+        ],
+        &format!(
+            "from syncs as active left join jobs as job on job.sync_id = active.id
+             where active.whole and active.state = 'running' and {}
+             group by active.source_id, active.stream_group, active.id, active.trigger, job.state",
+            about(query, "active.source_id", &mut args),
+        ),
+    );
+    let waiting = part(
+        WAITING,
+        &[("source_id", "source_id"), ("stream_group", "stream_group"), ("until", "min(not_before)")],
+        &format!(
+            "from jobs where state = 'scheduled' and {} group by source_id, stream_group",
+            about(query, "source_id", &mut args),
+        ),
+    );
+    let budgets = part(
+        BUDGET,
+        &[
+            ("source_id", "source_id"),
+            ("bucket", "bucket"),
+            ("request_limit", "request_limit"),
+            ("remaining", "remaining"),
+            ("resets_at", "resets_at"),
+            ("blocked_until", "blocked_until"),
+            ("observed_at", "observed_at"),
+        ],
+        &format!("from budgets where {}", about(query, "source_id", &mut args)),
+    );
+    Statement([sources, syncs, waiting, budgets].join("\nunion all\n"), args)
+}
+
+fn sources(query: &StatusQuery, args: &mut Vec<Arg>) -> String {
     let mut of = vec!["removed_at is null".to_owned()];
     let mut most = String::new();
     if let Some(scope) = query.scope {
-        of.push(format!("tenant_id = {}", push(&mut args, scope)));
+        of.push(format!("tenant_id = {}", push(args, scope)));
     }
     match &query.among {
         Among::All => {}
-        Among::One(id) => of.push(format!("id = {}", push(&mut args, *id))),
+        Among::One(id) => of.push(format!("id = {}", push(args, *id))),
         Among::Behind(after, limit) => {
             if let Some((name, id)) = after {
-                of.push(format!("(name, id) > ({}, {})", push(&mut args, name), push(&mut args, *id)));
+                of.push(format!("(name, id) > ({}, {})", push(args, name), push(args, *id)));
             }
-            most = format!("limit {}", push(&mut args, *limit));
+            most = format!("limit {}", push(args, *limit));
         }
     }
     let of = of.join(" and ");
-    let sql = format!("select id, name, provider, revision from sources where {of} order by name, id {most}");
-    Statement(sql, args)
+    let by_name = format!(
+        "from (select id, name, provider, revision, row_number() over (order by name, id) as place
+             from sources where {of} order by name, id {most}) as listed",
+    );
+    let columns = [
+        ("source_id", "id"),
+        ("place", "place"),
+        ("name", "name"),
+        ("provider", "provider"),
+        ("revision", "revision"),
+    ];
+    part(SOURCE, &columns, &by_name)
 }
 
 /// Says of which sources something is asked: at least those that are looked at. What is found of others does no harm.
@@ -62,34 +157,6 @@ fn about(query: &StatusQuery, column: &str, args: &mut Vec<Arg>) -> String {
         }
         (_, None) => "true".to_owned(),
     }
-}
-
-/// The syncs under way with their jobs counted by state, and since when groups wait for a limit: each by its own small
-/// index.
-pub(super) fn live(query: &StatusQuery) -> Statement {
-    let mut args = Vec::new();
-    let of_sync = about(query, "active.source_id", &mut args);
-    let of_job = about(query, "source_id", &mut args);
-    Statement(
-        format!(
-            "select active.source_id, active.stream_group, active.id as sync_id, active.trigger, job.state,
-                 count(job.id) as jobs, cast(null as bigint) as until
-             from syncs as active left join jobs as job on job.sync_id = active.id
-             where active.whole and active.state = 'running' and {of_sync}
-             group by active.source_id, active.stream_group, active.id, active.trigger, job.state
-             union all
-             select source_id, stream_group, null, null, null, count(*), min(not_before)
-             from jobs where state = 'scheduled' and {of_job} group by source_id, stream_group",
-        ),
-        args,
-    )
-}
-
-/// What is known of budgets.
-pub(super) fn budgets(query: &StatusQuery) -> Statement {
-    let mut args = Vec::new();
-    let of = about(query, "source_id", &mut args);
-    Statement(format!("{} where {of} order by source_id, bucket", budget::SELECT), args)
 }
 
 /// Whether a source has partitions of these streams.
