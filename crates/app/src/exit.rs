@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use engine::{KeyError, OpenError};
+
 use crate::config::ConfigError;
 
 /// An exit code.
@@ -70,6 +72,10 @@ impl Exit {
             Some(engine::Error::Unknown { .. }) => (Self::Usage, "unknown"),
             Some(engine::Error::Invalid { .. }) => (Self::Usage, "invalid"),
             Some(engine::Error::Conflict(_)) => (Self::Refused, "conflict"),
+            // Trying again helps with neither: they are corrected where they were written.
+            Some(engine::Error::Open(OpenError::Url { .. }) | engine::Error::Key(KeyError::Malformed)) => {
+                (Self::Usage, "configuration")
+            }
             Some(engine::Error::Open(_) | engine::Error::Store(_)) => (Self::Database, "database"),
             Some(engine::Error::Key(_)) => (Self::Database, "key"),
             Some(engine::Error::Internal(_)) | None => (Self::Failed, "internal"),

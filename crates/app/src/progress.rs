@@ -10,7 +10,7 @@ use engine::{JobRow, SyncRow};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
-use crate::output::{Output, clock_time, count};
+use crate::output::{Output, clock_time, plural};
 use crate::words::About;
 
 /// How often a log gets a line: often enough to see that it goes on, rarely enough to be read.
@@ -158,7 +158,7 @@ fn line(about: About<'_>, sync: &SyncRow, now: Timestamp) -> String {
 }
 
 fn amounts(sync: &SyncRow) -> String {
-    format!("{} records, {} requests", count(sync.records), count(sync.requests))
+    format!("{}, {}", plural(sync.records, "record"), plural(sync.requests, "request"))
 }
 
 /// Says what a sync waits for, when it does nothing else.
@@ -172,7 +172,7 @@ fn waiting(about: About<'_>, sync: &SyncRow, now: Timestamp) -> String {
 fn job_line(job: &JobRow) -> String {
     let title = job.title.as_deref().unwrap_or(&job.partition);
     let place = if title.is_empty() { job.stream.clone() } else { format!("{title} {}", job.stream) };
-    if job.records > 0 { format!("{place}: {} records", count(job.records)) } else { place }
+    if job.records > 0 { format!("{place}: {}", plural(job.records, "record")) } else { place }
 }
 
 fn jobs_done(sync: &SyncRow) -> (u64, u64) {

@@ -228,7 +228,10 @@ async fn prepare_postgres(pool: &PgPool, tables: &[&Table]) -> Result<(), OpenEr
 }
 
 fn postgres_error(connect: &PgConnectOptions, error: sqlx::Error) -> OpenError {
-    let server = format!("{}:{}", connect.get_host(), connect.get_port());
+    let server = match connect.get_socket() {
+        Some(folder) => format!("the socket in {}", folder.display()),
+        None => format!("{}:{}", connect.get_host(), connect.get_port()),
+    };
     let user = connect.get_username().to_owned();
     let code = error.as_database_error().and_then(|it| it.code().map(std::borrow::Cow::into_owned));
     match (&error, code.as_deref()) {

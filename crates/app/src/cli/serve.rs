@@ -144,6 +144,8 @@ fn tell(app: &App, listener: &TcpListener, metrics: Option<&TcpListener>) -> any
     if let Some(metrics) = metrics {
         app.out.line(format!("metrics on {metrics}"))?;
     }
-    app.out.note("make a token with `syncline token create`; Ctrl-C stops it");
+    // What runs it in the background has no Ctrl-C.
+    let stop = if app.out.is_terminal() { "; Ctrl-C stops it" } else { "" };
+    app.out.note(format!("make a token with `syncline token create`{stop}"));
     Ok(())
 }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::App;
 use super::view;
 use crate::exit::{Exit, Failure};
-use crate::output::{Field, Style, count};
+use crate::output::{Field, Style, count, plural};
 use crate::words::{self, About};
 
 pub(crate) use add::AddArgs;
@@ -204,11 +204,8 @@ async fn check(name: &str, app: &App, service: &SyncService) -> anyhow::Result<E
         match it.finding {
             Finding::Readable { records, found } => {
                 values.push(json!({ "partition": it.partition, "readable": true, "records": records, "found": found }));
-                let says = format!(
-                    "{} on the first page: {}",
-                    view::plural(records as u64, "record"),
-                    view::some(&found)
-                );
+                let says =
+                    format!("{} on the first page: {}", plural(records as u64, "record"), view::some(&found));
                 rows.push(vec![place.into(), Field::styled(Style::Good, "✓ readable"), says.into()]);
             }
             Finding::Refused { code, detail } => {

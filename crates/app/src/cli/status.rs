@@ -10,7 +10,7 @@ use super::App;
 use super::source::next;
 use super::view;
 use crate::exit::Exit;
-use crate::output::{Field, Style, clock_time, count};
+use crate::output::{Field, Style, clock_time, count, plural};
 use crate::words::{self, About};
 
 /// Show where every source stands
@@ -134,13 +134,13 @@ fn note(status: &GroupStatus, now: Timestamp) -> String {
         notes.push(format!("{failed} of {all} failed, first {}: {sentence}", error.what));
     }
     if status.invalid_partitions > 0 {
-        let invalid = view::plural(status.invalid_partitions, "part");
+        let invalid = plural(status.invalid_partitions, "part");
         notes.push(format!(
             "{invalid} cannot be read; tried again daily, and with the next `syncline sync start`"
         ));
     }
     if status.skipped_ticks > 0 {
-        notes.push(format!("{} skipped, as its sync still ran", view::plural(status.skipped_ticks, "tick")));
+        notes.push(format!("{} skipped, as its sync still ran", plural(status.skipped_ticks, "tick")));
     }
     notes.join("; ")
 }

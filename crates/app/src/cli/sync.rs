@@ -13,7 +13,7 @@ use super::follow::{Asked, ask, follow, groups};
 use super::stop::Stop;
 use super::view;
 use crate::exit::{Exit, Failure};
-use crate::output::{Field, Style, count};
+use crate::output::{Field, Style, count, plural};
 use crate::words::{self, About};
 
 /// Syncs that are listed when none is named: a screenful.
@@ -194,7 +194,7 @@ async fn tell_entered(asked: &Asked, app: &App, service: &SyncService) -> anyhow
     let Some(sync) = asked.sync else { return tell_ended(asked, None, app, service).await };
     let row = service.sync(sync).await?;
     app.out.json(&view::sync_json(asked.about(), &row, now))?;
-    let jobs = view::plural(row.jobs.total, "job");
+    let jobs = plural(row.jobs.total, "job");
     app.out.line(format!("sync {sync} of `{}` is entered with {jobs}", asked.source.name))?;
     app.out.note("a process with workers goes on with it: `syncline sync start --wait`");
     Ok(Exit::Done)

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
-use crate::output::{Output, Style, ago, clock_time, count, span};
+use crate::output::{Output, Style, ago, clock_time, count, plural, span};
 use crate::words::{self, About};
 
 /// Names that are shown of many; the others are counted.
@@ -211,12 +211,6 @@ pub(crate) fn exit_of(sync: &SyncRow) -> Exit {
 
 /// Faults of the key or the database that a job runs into; no provider has a part in them.
 const OURS: [&str; 3] = ["wrong_key", "tampered", "corrupt_state"];
-
-/// A number with its noun.
-pub(crate) fn plural(number: u64, noun: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{ending}", count(number))
-}
 
 /// When something was, for a table.
 pub(crate) fn moment(at: Option<Timestamp>, now: Timestamp) -> String {

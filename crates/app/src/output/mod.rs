@@ -13,7 +13,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use serde_json::{Value, json};
 
-pub(crate) use text::{Field, Paint, Style, count};
+pub(crate) use text::{Field, Paint, Style, count, plural};
 pub(crate) use when::{ago, clock_time, span};
 
 use crate::exit::Exit;

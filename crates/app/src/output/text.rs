@@ -87,6 +87,12 @@ pub(crate) fn count(number: impl TryInto<i128>) -> String {
     text
 }
 
+/// A number with its noun.
+pub(crate) fn plural(number: u64, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", count(number))
+}
+
 #[cfg(test)]
 mod tests {
     use super::count;

@@ -19,7 +19,7 @@ use super::super::view;
 use super::board::{Board, Kept};
 use super::tenants::Party;
 use crate::exit::Exit;
-use crate::output::{Field, Output, Style, count, span};
+use crate::output::{Field, Output, Style, count, plural, span};
 
 /// How often the database is asked what happened: quick enough for the eye.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -242,11 +242,11 @@ impl Outcome {
         }
         let text = format!(
             "{}, {} ({} answered 304), {} landed; {} broken",
-            view::plural(self.sum(|it| it.syncs), "sync"),
-            view::plural(self.sum(|it| it.requests), "request"),
+            plural(self.sum(|it| it.syncs), "sync"),
+            plural(self.sum(|it| it.requests), "request"),
             count(not_modified),
-            view::plural(self.sum(|it| it.rows), "row"),
-            view::plural(rules_broken as u64, "rule"),
+            plural(self.sum(|it| it.rows), "row"),
+            plural(rules_broken as u64, "rule"),
         );
         let style = if rules_broken == 0 { Style::Good } else { Style::Bad };
         out.line(format!("  {}", paint.of(style, text)))?;

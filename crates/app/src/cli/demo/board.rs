@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
 use super::super::{status, view};
-use crate::output::{Field, Output, Style, ago, count, span};
+use crate::output::{Field, Output, Style, ago, count, plural, span};
 use crate::words::{self, About};
 
 /// The latest news below the table; more would scroll a small terminal.
@@ -81,13 +81,13 @@ impl Board {
         }
         let (mark, style) = view::mark(sync.state);
         let paint = self.out.paint();
-        let rows = view::plural(sync.rows_written, "row");
+        let rows = plural(sync.rows_written, "row");
         let mut line = format!(
             "  {}  {} {}  {rows} landed, {}",
             paint.of(Style::Quiet, format!("{:>6}", span(after))),
             paint.of(style, mark),
             paint.of(Style::Strong, format!("{} · {}", kept.tenant, kept.source.name)),
-            view::plural(sync.requests, "request"),
+            plural(sync.requests, "request"),
         );
         if let Some(at) = sync.blocked_until.filter(|it| *it > now) {
             line = format!("{line}; goes on {}, when {} allows it", until(at, now), kept.about().title());
@@ -125,9 +125,9 @@ impl Board {
         let sums = format!(
             "{}: {}, {}, {} landed; {ends}",
             span(after),
-            view::plural(sum(|it| it.syncs), "sync"),
-            view::plural(sum(|it| it.requests), "request"),
-            view::plural(sum(|it| it.rows), "row"),
+            plural(sum(|it| it.syncs), "sync"),
+            plural(sum(|it| it.requests), "request"),
+            plural(sum(|it| it.rows), "row"),
         );
         text.extend(["\n  ", &self.out.paint().of(Style::Quiet, sums)]);
         bar.set_message(text);

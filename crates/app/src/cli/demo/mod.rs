@@ -27,7 +27,7 @@ use super::stop::Stop;
 use super::view;
 use crate::config::{parse_go_duration, shown};
 use crate::exit::{Exit, Failure};
-use crate::output::{Field, Output, Style, count};
+use crate::output::{Field, Output, Style, count, plural};
 use background::Background;
 use query::Query;
 use tenants::Wanted;
@@ -298,7 +298,7 @@ async fn tell_queries(app: &App, queries: &[Query]) -> std::io::Result<()> {
 
 impl Story {
     fn tell_second(&self, out: &Output) -> std::io::Result<()> {
-        let requests = view::plural(self.second.requests, "request");
+        let requests = plural(self.second.requests, "request");
         let unchanged = count(self.second_report.not_modified);
         let rows = count(self.second.rows_written);
         let text = format!("{requests}, {unchanged} of them answered 304 (unchanged), {rows} rows written");
