@@ -33,6 +33,8 @@ pub(crate) struct Fetcher<'a> {
     pub(crate) stop: &'a CancellationToken,
     /// Set while the provider is silent.
     pub(crate) silent: &'a AtomicBool,
+    /// Set while it waits for what is not its own work.
+    pub(crate) waiting: &'a AtomicBool,
     pub(crate) settings: &'a Settings,
     /// What is known of the account; a page may learn more, and the next one is read with it.
     pub(crate) learned: Value,
@@ -149,7 +151,7 @@ impl Fetcher<'_> {
                     let validator = self.validator(place, &wanted, validators);
                     let room = match &mut room {
                         Some(room) => room,
-                        none => none.insert(self.until_stopped(self.room(wanted.len())).await?),
+                        none => none.insert(self.until_stopped(self.waits(self.room(wanted.len()))).await?),
                     };
                     let etag = validator.map(|it| it.etag.as_str());
                     let sending = self.send(&wanted, etag, room, requests, attempt);
@@ -203,7 +205,7 @@ impl Fetcher<'_> {
         let done = work.await;
         self.silent.store(false, Ordering::Relaxed);
         let done = done?;
-        self.until_stopped(room.come_back()).await?;
+        self.until_stopped(self.waits(room.come_back())).await?;
         Ok(done)
     }
 
@@ -309,7 +311,14 @@ impl Fetcher<'_> {
     }
 
     async fn wait(&self, until: Timestamp) -> bool {
-        self.until_stopped(self.clock.sleep_until(until)).await.is_ok()
+        self.until_stopped(self.waits(self.clock.sleep_until(until))).await.is_ok()
+    }
+
+    /// Says, as long as `wait` lasts, that the job waits and is not stuck.
+    async fn waits<T>(&self, wait: impl Future<Output = T>) -> T {
+        self.waiting.store(true, Ordering::Relaxed);
+        let _over = Waiting(self.waiting);
+        wait.await
     }
 
     async fn until_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Why> {
@@ -318,6 +327,15 @@ impl Fetcher<'_> {
             () = self.stop.cancelled() => Err(Why::Stopped),
             done = work => Ok(done),
         }
+    }
+}
+
+/// Ends a wait, also of a page that nobody wants any more.
+struct Waiting<'a>(&'a AtomicBool);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 

@@ -8,7 +8,7 @@ mod clock;
 mod error;
 mod fetch;
 mod http;
-mod node;
+mod maintenance;
 mod pool;
 mod room;
 mod run;
@@ -19,6 +19,7 @@ mod worker;
 pub use clock::Clock;
 pub use error::{Error, OpenError};
 pub use http::{HttpLimits, check_base_url, install_tls};
+pub use maintenance::ChoreRow;
 pub use scheduler::SchedulerHealth;
 pub use service::gauge::BudgetLeft;
 pub use service::list::{JobQuery, SyncQuery};
@@ -26,8 +27,8 @@ pub use service::record::{RecordPage, RecordQuery};
 pub use service::schedule::{Schedule, ScheduleRow};
 pub use service::source::{AddSource, SourceChanges, provider_specs};
 pub use service::status::{GroupStatus, LastError, Progress, StatusPage};
-pub use service::{Checked, Finding, Options, Requested, SealingKey, SyncService};
+pub use service::{Checked, Finding, Maintenance, Options, Requested, SealingKey, SyncService};
 pub use store::{
-    EventRow, JobCounts, JobError, JobRow, KeyError, KillAt, NewToken, PartitionPage, PartitionRow,
+    ChoreRun, EventRow, JobCounts, JobError, JobRow, KeyError, KillAt, NewToken, PartitionPage, PartitionRow,
     Principal, Secret, SecretChange, SourceRow, SyncRow, TenantRow, TokenRow,
 };

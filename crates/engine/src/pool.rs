@@ -2,6 +2,8 @@
 //!
 //! It knows no database and decides nothing.
 
+pub(crate) mod node;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,14 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::connector::Spec;
 use domain::id::{JobId, SourceId};
 use domain::policy::Thresholds;
-use store::{BudgetRow, Lease, Signals};
+use store::{Beat, BudgetRow, Lease, Signals};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::Gate;
 use crate::account::budget::Budgets;
 use crate::http::Http;
-use crate::node;
 use crate::room::Bodies;
 
 /// What all jobs of this process share.
@@ -52,6 +53,8 @@ pub(crate) struct Reins {
     pub(crate) stop: CancellationToken,
     /// Set while it waits for a provider that has not answered for a while: it then takes no worker's place.
     pub(crate) silent: Arc<AtomicBool>,
+    /// Set while it waits for something that is not its own work: a limit, its turn, or room for an answer.
+    pub(crate) waiting: Arc<AtomicBool>,
 }
 
 impl Pool {
@@ -103,6 +106,16 @@ impl Pool {
     /// Returns the held jobs with their fences.
     pub(crate) fn generations(&self) -> Vec<(JobId, i64)> {
         self.held().iter().map(|(job, it)| (*job, it.generation)).collect()
+    }
+
+    /// Returns the held jobs as a heartbeat tells of them.
+    pub(crate) fn beats(&self) -> Vec<Beat> {
+        let beat = |(job, it): (&JobId, &Held)| Beat {
+            job: *job,
+            generation: it.generation,
+            waits: it.reins.waiting.load(Ordering::Relaxed),
+        };
+        self.held().iter().map(beat).collect()
     }
 
     /// Tells jobs that were cancelled or lost to stop.

@@ -35,7 +35,7 @@ pub struct SchedulerHealth {
 }
 
 impl SyncService {
-    /// Runs workers and, where it is switched on, the scheduler, until `stop` is cancelled; then gives back what it holds.
+    /// Runs workers and, where it is switched on, scheduler and chores, until `stop` is cancelled; then gives back what it holds.
     ///
     /// # Errors
     /// When the database stays out of reach or is full.
@@ -63,7 +63,13 @@ impl SyncService {
                 self.keep_schedules(only.as_deref(), &enough).await;
             }
         };
-        let (worked, ()) = tokio::join!(work, schedule);
+        let maintain = async {
+            // Chores are everybody's: a process that is there for some sources leaves them to others.
+            if self.options.schedule.enabled && only.is_none() {
+                Box::pin(self.keep_chores(&enough)).await;
+            }
+        };
+        let (worked, (), ()) = tokio::join!(work, schedule, maintain);
         worked
     }
 

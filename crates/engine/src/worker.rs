@@ -15,7 +15,6 @@ use tracing::Instrument as _;
 
 use crate::account::{Account, Gate};
 use crate::fetch::{Fetcher, Place};
-use crate::node;
 use crate::pool::Reins;
 use crate::run::{Ended, Run, Tally};
 use crate::service::{Options, SyncService};
@@ -115,12 +114,8 @@ impl SyncService {
         now: Timestamp,
     ) -> Result<Duration, StoreError> {
         if now.duration_since(*rescued_at) >= RESCUE_EVERY {
-            let dead: Vec<String> =
-                self.store.nodes().await?.into_iter().filter(|it| node::is_dead(it)).collect();
-            let rescued = self.store.rescue(&dead, now).await?;
-            if rescued > 0 {
-                tracing::info!(rescued, "jobs whose worker is gone can be claimed again");
-            }
+            // Not left to the chore: work that people ask for goes on where there is none.
+            self.rescue_lost().await?;
             *rescued_at = now;
         }
         let silent = self.pool.silent();
@@ -271,6 +266,7 @@ impl SyncService {
             bodies: &self.pool.bodies,
             stop: &reins.stop,
             silent: &reins.silent,
+            waiting: &reins.waiting,
             settings: &open.settings,
             learned: open.learned,
             stream: &lease.stream,
@@ -314,7 +310,7 @@ impl SyncService {
             }
             if now.duration_since(renewed_at) >= SignedDuration::try_from(beat).unwrap_or_default() {
                 let until = now.saturating_add(self.options.lease).unwrap_or(now);
-                match self.store.heartbeat(held, until).await {
+                match self.store.heartbeat(self.pool.beats(), until, now).await {
                     Ok(()) => renewed_at = now,
                     Err(error) => tracing::warn!(%error, "cannot renew leases"),
                 }

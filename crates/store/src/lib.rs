@@ -31,11 +31,13 @@ pub use error::{OpenError, StoreError};
 pub use event::EventRow;
 pub use open::Options;
 pub use queue::budget::BudgetRow;
+pub use queue::chore::{ChoreEnd, ChoreRun, ChoreTurn, StoredChore};
 pub use queue::enqueue::{Enqueue, Enqueued, Refuse, StoredFacts};
+pub use queue::rescue::{RESCUES_MAX, Woken};
 pub use queue::schedule::{After, Plan, StoredSchedule, Tick};
 pub use queue::settle::Settlement;
 pub use queue::wakeup::Wakeups;
-pub use queue::{Claim, Lease, RESCUES_MAX, Signals};
+pub use queue::{Beat, Claim, Lease, Signals};
 pub use read::list::{JobQuery, SyncQuery};
 pub use read::record::{RecordPage, RecordQuery};
 pub use read::status::{
@@ -206,9 +208,14 @@ impl Store {
         write!(self, (claim, now, Arc::clone(&self.inner.sizes)), queue::claim)
     }
 
-    /// Holds jobs, each with its generation, until a later time.
-    pub async fn heartbeat(&self, held: Vec<(JobId, i64)>, until: Timestamp) -> Result<(), StoreError> {
-        write!(self, (held, until), queue::heartbeat)
+    /// Holds jobs until a later time.
+    pub async fn heartbeat(
+        &self,
+        held: Vec<Beat>,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        write!(self, (held, until, now), queue::heartbeat)
     }
 
     /// Reads what has happened to jobs that the caller believes to hold.
@@ -292,7 +299,7 @@ impl Store {
 
     /// Frees jobs whose lease ran out, or whose process is one of `dead_nodes`.
     pub async fn rescue(&self, dead_nodes: &[String], now: Timestamp) -> Result<u64, StoreError> {
-        let freed = write!(self, (dead_nodes.to_vec(), now), queue::rescue)?;
+        let freed = write!(self, (dead_nodes.to_vec(), now), queue::rescue::rescue)?;
         if freed > 0 {
             self.woke();
         }
@@ -301,7 +308,7 @@ impl Store {
 
     /// Lists the processes that hold jobs.
     pub async fn nodes(&self) -> Result<Vec<String>, StoreError> {
-        read!(self, (), |conn, ()| queue::nodes(conn))
+        read!(self, (), |conn, ()| queue::rescue::nodes(conn))
     }
 
     /// Reads when there is next something to claim or to rescue.

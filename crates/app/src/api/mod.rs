@@ -5,6 +5,7 @@
 
 mod access;
 mod ask;
+mod chore;
 mod document;
 mod event;
 mod extract;
@@ -153,6 +154,7 @@ fn quick() -> OpenApiRouter<Api> {
         .routes(routes!(tenant::show, tenant::revoke))
         .routes(routes!(tenant::tokens, tenant::add_token))
         .routes(routes!(tenant::revoke_token))
+        .routes(routes!(chore::list))
         .routes(routes!(own::document))
         .routes(routes!(own::metrics))
 }

@@ -2,6 +2,7 @@
 //!
 //! Every command goes through the engine's one door; none starts work in another way.
 
+mod chore;
 mod demo;
 mod follow;
 mod serve;
@@ -147,6 +148,14 @@ pub(crate) enum Command {
   syncline token revoke 3"
     )]
     Token(token::TokenCommand),
+    /// List the chores that keep everything in order, and run one
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  syncline chore list
+  syncline chore run rescue"
+    )]
+    Chore(chore::ChoreCommand),
     /// Serve the API, with schedules and workers, until a signal stops it
     Serve(serve::ServeArgs),
     /// Run fake providers to rehearse against
@@ -174,6 +183,7 @@ pub(crate) async fn run(command: Command, app: App) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(&args, &app).await,
         Command::Tenant(command) => tenant::run(command, &app).await,
         Command::Token(command) => token::run(command, &app).await,
+        Command::Chore(command) => chore::run(command, &app).await,
         Command::Serve(args) => serve::run(&args, &app).await,
         Command::Sim(args) => sim::run(args, &app).await,
         Command::Demo(args) => demo::run(args, &app).await,
@@ -217,6 +227,7 @@ impl App {
             thresholds: config.thresholds,
             manual_cooldowns: config.manual_cooldowns.clone(),
             schedule: config.schedule.clone(),
+            maintenance: config.maintenance,
             http: HttpLimits {
                 connect_timeout: config.http_connect_timeout,
                 read_timeout: config.http_read_timeout,

@@ -4,6 +4,7 @@
 //! It never prints a key, a credential or the password in a database's address. Begin with `table`, which is all
 //! there is to set.
 
+mod field;
 mod file;
 mod problem;
 mod quantity;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::policy::Thresholds;
-use engine::{Schedule, Secret};
+use engine::{Maintenance, Schedule, Secret};
 use jiff::SignedDuration;
 use url::Url;
 
@@ -44,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) lease: Duration,
     pub(crate) thresholds: Thresholds,
     pub(crate) schedule: Schedule,
+    pub(crate) maintenance: Maintenance,
     pub(crate) manual_cooldowns: BTreeMap<String, SignedDuration>,
     pub(crate) http_connect_timeout: Duration,
     pub(crate) http_read_timeout: Duration,
@@ -175,6 +177,7 @@ impl Config {
             lease: Duration::ZERO,
             thresholds: Thresholds::default(),
             schedule: Schedule::default(),
+            maintenance: Maintenance::default(),
             manual_cooldowns: BTreeMap::new(),
             http_connect_timeout: Duration::ZERO,
             http_read_timeout: Duration::ZERO,

@@ -2,7 +2,6 @@
 //!
 //! A setting never does anything but fill a field of [`Config`].
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -10,12 +9,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use domain::policy::schedule::{EVERY_MAX, EVERY_MIN};
-use engine::{Secret, provider_specs};
+use engine::Secret;
 use jiff::SignedDuration;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-use super::quantity::{parse_bytes, parse_duration, parse_go_duration};
+use super::field::{
+    REQUESTS, REQUESTS_MAX, TIMEOUTS, cooldowns, count, number, period, signed, span, timeout, within,
+};
+use super::quantity::{parse_bytes, parse_go_duration};
 use super::{Config, LogFormat};
 
 /// What our variables begin with.
@@ -185,11 +187,20 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         allowed: "true, false, 1 or 0",
-        help: "Whether sources are synced by themselves; a person may always ask.",
+        help: "Whether sources are synced by themselves and chores are run; a person may always ask.",
         ..setting("sync_enabled", "true", |config, value| {
             let word = value.to_ascii_lowercase();
             config.schedule.enabled = matches!(word.as_str(), "true" | "1");
             matches!(word.as_str(), "true" | "1" | "false" | "0")
+        })
+    },
+    Setting {
+        allowed: "a duration from 1m to 24h",
+        help: "How long a job may go without a page, as long as it waits for nothing, before it is interrupted.",
+        // Below a minute an answer that is merely slow would count; above a day nobody waits for it.
+        ..setting("stuck_after", "10m", |config, value| {
+            let (min, max) = (Duration::from_mins(1), Duration::from_hours(24));
+            period(&mut config.maintenance.stuck_after, value, min, max)
         })
     },
     Setting {
@@ -316,54 +327,6 @@ pub(crate) fn parse_every(value: &str) -> Option<SignedDuration> {
 
 fn every(config: &mut Config, group: &str, value: &str) -> bool {
     parse_every(value).map(|it| config.schedule.intervals.insert(group.to_owned(), it)).is_some()
-}
-
-/// Below a tenth of a second loopback is cut off, above ten minutes a hanging server holds its worker too long.
-const TIMEOUTS: &str = "a duration from 100ms to 10m";
-
-fn timeout(field: &mut Duration, value: &str) -> bool {
-    span(field, value, Duration::from_millis(100), Duration::from_mins(10))
-}
-
-fn span(field: &mut Duration, value: &str, min: Duration, max: Duration) -> bool {
-    let parsed = parse_duration(value).filter(|it| (min..=max).contains(it));
-    parsed.map(|it| *field = it).is_some()
-}
-
-/// No provider's budget is larger by far; what is above a budget's limit counts as the limit.
-const REQUESTS_MAX: u64 = 1_000_000;
-const REQUESTS: &str = "a whole number from 1 to 1000000";
-
-fn number(field: &mut u64, value: &str, min: u64, max: u64) -> bool {
-    within(value, min, max).map(|it| *field = it).is_some()
-}
-
-/// Reads a duration of up to thirty days: longer than any provider's data takes to be called old.
-fn signed(value: &str) -> Option<SignedDuration> {
-    let duration = parse_duration(value).filter(|it| *it <= Duration::from_hours(720))?;
-    SignedDuration::try_from(duration).ok()
-}
-
-/// Reads `GROUP=DURATION` with commas between; each group once, and only those that a connector has.
-fn cooldowns(value: &str) -> Option<BTreeMap<String, SignedDuration>> {
-    let mut cooldowns = BTreeMap::new();
-    for part in value.split(',') {
-        let (group, duration) = part.split_once('=')?;
-        let group = group.trim();
-        let known = provider_specs().flat_map(|it| it.groups).any(|it| it.name == group);
-        if !known || cooldowns.insert(group.to_owned(), signed(duration.trim())?).is_some() {
-            return None;
-        }
-    }
-    Some(cooldowns)
-}
-
-fn count(field: &mut usize, value: &str, min: usize, max: usize) -> bool {
-    within(value, min, max).map(|it| *field = it).is_some()
-}
-
-fn within<N: std::str::FromStr + PartialOrd>(value: &str, min: N, max: N) -> Option<N> {
-    value.parse().ok().filter(|it| (min..=max).contains(it))
 }
 
 /// Finds a setting by its key.

@@ -250,6 +250,8 @@ pub enum Outcome {
     Faulted(Fault),
     /// Our own code panicked.
     Panicked,
+    /// It committed no page for long, and waited for nothing.
+    Stuck,
     /// The process is shutting down.
     Interrupted,
     /// A person stopped the sync.
@@ -315,7 +317,7 @@ pub fn settle(outcome: &Outcome, attempt: u32, now: Timestamp) -> Verdict {
         Outcome::CaughtUp => Verdict::Complete,
         Outcome::Interrupted => Verdict::Release,
         Outcome::Cancelled => Verdict::Cancel,
-        Outcome::Panicked => passing(None, attempt, now, false),
+        Outcome::Panicked | Outcome::Stuck => passing(None, attempt, now, false),
         Outcome::Faulted(fault) => match fault {
             Fault::RateLimited { until, .. } => limited(*until, now),
             Fault::Transient { after, .. } => passing(*after, attempt, now, true),

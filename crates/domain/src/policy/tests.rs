@@ -384,6 +384,8 @@ fn a_panic_gives_the_worker_back() {
     check_settle(&Outcome::Panicked, 1, Verdict::Retry { at: in_secs(1) });
     check_settle(&Outcome::Panicked, 2, Verdict::Retry { at: in_secs(2) });
     check_settle(&Outcome::Panicked, 3, SPENT);
+    check_settle(&Outcome::Stuck, 1, Verdict::Retry { at: in_secs(1) });
+    check_settle(&Outcome::Stuck, 3, SPENT);
 }
 
 #[test]
@@ -518,6 +520,7 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         1 => Just(Outcome::CaughtUp),
         1 => Just(Outcome::Panicked),
+        1 => Just(Outcome::Stuck),
         1 => Just(Outcome::Interrupted),
         1 => Just(Outcome::Cancelled),
         8 => any_fault().prop_map(Outcome::Faulted),

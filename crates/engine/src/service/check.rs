@@ -34,6 +34,7 @@ impl SyncService {
                 bodies: &self.pool.bodies,
                 stop: &reins.stop,
                 silent: &reins.silent,
+                waiting: &reins.waiting,
                 settings: &row.settings,
                 learned: serde_json::Value::Null,
                 stream: root.stream,

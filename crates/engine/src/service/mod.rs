@@ -31,7 +31,7 @@ use crate::pool::Pool;
 pub(crate) use source::connector;
 use source::{group_of, provider_specs};
 
-pub use options::{Options, SealingKey};
+pub use options::{Maintenance, Options, SealingKey};
 
 /// The engine's one door. Clones share everything.
 #[derive(Clone)]

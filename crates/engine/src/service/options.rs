@@ -37,6 +37,8 @@ pub struct Options {
     pub http: HttpLimits,
     /// Whether and when sources are synced by themselves.
     pub schedule: Schedule,
+    /// The numbers that chores go by.
+    pub maintenance: Maintenance,
     /// The time.
     pub clock: Clock,
     /// At which write transaction this process kills itself, for crash tests; debug builds only.
@@ -55,6 +57,19 @@ impl Options {
     /// A lease is renewed four times in its life, so that two lost renewals do not lose it.
     pub(crate) fn heartbeat(lease: SignedDuration) -> std::time::Duration {
         std::time::Duration::try_from(lease / 4).unwrap_or(std::time::Duration::from_secs(1))
+    }
+}
+
+/// The numbers that chores go by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Maintenance {
+    /// How long a job may go without a page, as long as it waits for nothing, before it is interrupted.
+    pub stuck_after: SignedDuration,
+}
+
+impl Default for Maintenance {
+    fn default() -> Self {
+        Self { stuck_after: SignedDuration::from_mins(10) }
     }
 }
 

@@ -240,7 +240,7 @@ async fn begin(conn: &mut Conn, ready: &Ready, now: Timestamp) -> Result<(u64, b
     let (lease, commit) = (&ready.lease, &ready.commit);
     let sql =
         "update jobs set pages = pages + 1, records = records + $5, requests = requests + $6, attempt = 0,
-            rescues = 0, lease_until = $7,
+            rescues = 0, lease_until = $7, moved_at = $3,
             last_progress_at = case when last_progress_at > $8 then last_progress_at else $3 end
         where id = $1 and generation = $2 and state = $4 and lease_until > $3
         returning records, last_progress_at";

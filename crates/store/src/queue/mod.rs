@@ -3,8 +3,10 @@
 //! Never decides what becomes of a job that ended; [`settle`] does, by the policy's verdict.
 
 pub(crate) mod budget;
+pub(crate) mod chore;
 pub(crate) mod closing;
 pub(crate) mod enqueue;
+pub(crate) mod rescue;
 pub(crate) mod schedule;
 pub(crate) mod settle;
 pub(crate) mod wakeup;
@@ -22,10 +24,6 @@ use crate::db::{Conn, Row, args, to_json};
 use crate::dialect::{each, skip_locked};
 use crate::error::{StoreError, corrupt};
 use crate::event::{self, About};
-
-/// Rescues without progress before a job is discarded: enough for a night of restarts, too few for a job that kills
-/// its process each time to go on doing so for ever.
-pub const RESCUES_MAX: i64 = 100;
 
 /// The timed right to run a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +139,7 @@ pub(crate) async fn claim(
              order by priority, not_before, id limit $2 {}
          )
          update jobs set state = $3, attempt = attempt + 1, generation = generation + 1, lease_until = $4, node = $5,
-             worker = $6, again = false, started_at = coalesce(started_at, $1)
+             worker = $6, again = false, started_at = coalesce(started_at, $1), moved_at = $1
          where id in (select id from taken)
          returning id, generation, source_id, sync_id, stream_group, stream, partition, lane, attempt, priority",
         skip_locked(conn),
@@ -181,7 +179,7 @@ async fn set_aside(conn: &mut Conn, row: &Row, what: &str, now: Timestamp) -> Re
     settle::give_up(conn, (source, sync, job), ("corrupt_state", what), now).await
 }
 
-fn lease(row: &Row, until: Timestamp) -> Result<Lease, StoreError> {
+pub(crate) fn lease(row: &Row, until: Timestamp) -> Result<Lease, StoreError> {
     let id: i64 = row.get("id")?;
     Ok(Lease {
         job: JobId(id),
@@ -211,20 +209,32 @@ async fn started(conn: &mut Conn, lease: &Lease, sizes: &Sizes, now: Timestamp) 
     event::record(conn, now, &event, about).await
 }
 
+/// A job that a process holds, as its heartbeat tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beat {
+    /// The job.
+    pub job: JobId,
+    /// Its fence.
+    pub generation: i64,
+    /// Whether it waits: for a limit, its turn, or room. It does not get on, and is not to blame.
+    pub waits: bool,
+}
+
 /// Holds jobs for longer.
 pub(crate) async fn heartbeat(
     conn: &mut Conn,
-    (held, until): &(Vec<(JobId, i64)>, Timestamp),
+    (held, until, now): &(Vec<Beat>, Timestamp, Timestamp),
 ) -> Result<(), StoreError> {
+    let held: Vec<_> = held.iter().map(|it| (it.job, it.generation, u8::from(it.waits))).collect();
     let sql = format!(
-        "update jobs set lease_until = $2
-         from (select cast(t.value ->> 0 as bigint) as id, cast(t.value ->> 1 as bigint) as generation from {})
-             as held
+        "update jobs set lease_until = $2, moved_at = case when held.waits > 0 then $3 else moved_at end
+         from (select cast(t.value ->> 0 as bigint) as id, cast(t.value ->> 1 as bigint) as generation,
+                 cast(t.value ->> 2 as bigint) as waits from {}) as held
          where jobs.id = held.id and jobs.generation = held.generation and jobs.state = 'running'
              and jobs.lease_until < $2",
         each(conn, "$1"),
     );
-    conn.execute(AssertSqlSafe(sql), args![to_json(held)?, *until]).await?;
+    conn.execute(AssertSqlSafe(sql), args![to_json(&held)?, *until, *now]).await?;
     Ok(())
 }
 
@@ -248,45 +258,6 @@ pub(crate) async fn signals(conn: &mut Conn, held: &[(JobId, i64)]) -> Result<Si
         }
     }
     Ok(signals)
-}
-
-/// Frees jobs whose lease ran out or whose process is known to be dead, and returns how many.
-pub(crate) async fn rescue(
-    conn: &mut Conn,
-    (dead_nodes, now): &(Vec<String>, Timestamp),
-) -> Result<u64, StoreError> {
-    let dead: Vec<[&String; 1]> = dead_nodes.iter().map(|it| [it]).collect();
-    let dead = to_json(&dead)?;
-    let lost = format!(
-        "state = 'running' and (lease_until <= $1 or node in (select t.value ->> 0 from {}))",
-        each(conn, "$2"),
-    );
-    let sql = format!(
-        "select id, source_id, sync_id from jobs where {lost} and rescues >= $3 order by sync_id, id"
-    );
-    let mut count = 0;
-    for row in conn.rows(AssertSqlSafe(sql), args![*now, &dead, RESCUES_MAX]).await? {
-        let (job, sync) = (JobId(row.get("id")?), SyncId(row.get("sync_id")?));
-        let crashed = ("crashed", "its worker died again and again without finishing a page");
-        settle::give_up(conn, (SourceId(row.get("source_id")?), sync, job), crashed, *now).await?;
-        count += 1;
-    }
-    let sql = format!(
-        "update jobs set state = $3, rescues = rescues + 1, not_before = $1, lease_until = null, node = null,
-             worker = null, attempt = case when attempt > 0 then attempt - 1 else 0 end
-         where {lost}",
-    );
-    let freed = conn.execute(AssertSqlSafe(sql), args![*now, &dead, JobState::Available.as_str()]).await?;
-    if freed > 0 {
-        enqueue::wake(conn).await?;
-    }
-    Ok(count + freed)
-}
-
-/// Reads which processes hold jobs.
-pub(crate) async fn nodes(conn: &mut Conn) -> Result<Vec<String>, StoreError> {
-    let sql = "select distinct node from jobs where state = 'running' and node is not null order by node";
-    conn.rows(sql, args![]).await?.iter().map(|row| row.get("node")).collect()
 }
 
 /// Reads when there is next something to claim or to rescue.

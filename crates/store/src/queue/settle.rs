@@ -267,6 +267,20 @@ pub(crate) async fn cancel(conn: &mut Conn, (sync, now): &(SyncId, Timestamp)) -
     Ok(waiting + running > 0)
 }
 
+/// Stops a job that nobody runs any more, as a person asked, and closes its sync when it was the last one.
+pub(crate) async fn stop(
+    conn: &mut Conn,
+    sync: SyncId,
+    job: JobId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    closing::lock(conn, sync).await?;
+    let sql = "update jobs set state = $2, finished_at = $3, lease_until = null, node = null, worker = null
+        where id = $1";
+    conn.execute(sql, args![job, JobState::Cancelled.as_str(), now]).await?;
+    closing::close_if_done(conn, sync, now).await
+}
+
 /// Discards a job that nobody runs, with the fault's word and what is known of it, and closes its sync when it was the
 /// last one.
 pub(crate) async fn give_up(

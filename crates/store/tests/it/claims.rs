@@ -8,7 +8,7 @@ use domain::policy::Verdict;
 use domain::trigger::Trigger;
 use jiff::SignedDuration;
 use serde_json::json;
-use store::{Enqueued, Pass, RESCUES_MAX, Signals};
+use store::{Beat, Enqueued, Pass, RESCUES_MAX, Signals};
 use tokio::task::JoinSet;
 
 use crate::database::Database;
@@ -134,11 +134,13 @@ async fn a_heartbeat_holds_a_job_for_longer(database: &Database) {
     let (store, source) = begin(database, many(2)).await;
     start(&store, source, at(1)).await;
     let leases = claim(&store, at(2)).await;
-    let held = leases.iter().map(|it| (it.job, it.generation)).collect();
-    store.heartbeat(held, at(200)).await.unwrap();
+    let beat = |lease: &store::Lease, generation| Beat { job: lease.job, generation, waits: false };
+    let held = leases.iter().map(|it| beat(it, it.generation)).collect();
+    store.heartbeat(held, at(200), at(50)).await.unwrap();
     assert_eq!(store.rescue(&[], at(100)).await.unwrap(), 0);
     // An older claim's heartbeat changes nothing.
-    store.heartbeat(vec![(leases[0].job, leases[0].generation - 1)], at(900)).await.unwrap();
+    let older = beat(&leases[0], leases[0].generation - 1);
+    store.heartbeat(vec![older], at(900), at(100)).await.unwrap();
     assert_eq!(store.rescue(&[], at(200)).await.unwrap(), 2);
 }
 

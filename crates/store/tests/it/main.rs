@@ -15,6 +15,7 @@ mod database;
 mod bare;
 mod world;
 
+mod chores;
 mod claims;
 mod closing;
 mod damage;

@@ -6,7 +6,7 @@ use domain::id::{EventId, TenantId};
 use domain::table::COMMITS;
 use domain::tenant::Role;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use store::{Among, JobQuery, MakeToken, PartitionPage, RecordQuery, SyncQuery};
+use store::{Among, Beat, JobQuery, MakeToken, PartitionPage, RecordQuery, SyncQuery};
 use tokio::task::JoinSet;
 
 use crate::bare;
@@ -66,8 +66,9 @@ async fn every_read_is_answered_while_another_process_writes(database: &Database
     let held = Held::of(database).await;
     let mut write = JoinSet::new();
     for _ in 0..WRITES_WAITING {
-        let (writer, lease) = (store.clone(), (lease.job, lease.generation));
-        write.spawn(async move { writer.heartbeat(vec![lease], at(99)).await });
+        let beat = Beat { job: lease.job, generation: lease.generation, waits: false };
+        let writer = store.clone();
+        write.spawn(async move { writer.heartbeat(vec![beat], at(99), at(3)).await });
     }
     let reading = async {
         let principal = store.authenticate(token.text.expose(), at(4)).await.unwrap().unwrap();

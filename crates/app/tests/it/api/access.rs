@@ -15,6 +15,7 @@ const ENDPOINTS: &[(&str, &str, &str)] = &[
     ("GET", "/api/sync/status", "viewer"),
     ("POST", "/api/sync/commits", "operator"),
     ("POST", "/api/sync/jira", "operator"),
+    ("GET", "/api/v1/chores", "viewer"),
     ("GET", "/api/v1/events", "viewer"),
     ("GET", "/api/v1/events/stream", "viewer"),
     ("GET", "/api/v1/jobs", "viewer"),
@@ -181,6 +182,7 @@ async fn another_tenants_things_do_not_exist() {
     let tenants = intruder.get("/api/v1/tenants").await.expect(200);
     assert_eq!(tenants["tenants"].as_array().unwrap().len(), 1, "{tenants:#}");
     intruder.get("/metrics").await.expect_problem(403, "forbidden");
+    intruder.get("/api/v1/chores").await.expect_problem(403, "forbidden");
     intruder.post("/api/v1/tenants", &json!({ "name": "more" })).await.expect_problem(403, "forbidden");
     // Nothing was changed by all that.
     assert_eq!(stage.server.admin().get("/api/v1/sources").await.expect(200), before);

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use ::engine::{Clock, HttpLimits, Options, RecordQuery, Schedule, SealingKey, Secret, SyncService};
+use ::engine::{
+    Clock, HttpLimits, Maintenance, Options, RecordQuery, Schedule, SealingKey, Secret, SyncService,
+};
 use domain::policy::Thresholds;
 use jiff::SignedDuration;
 use serde_json::{Map, Value};
@@ -32,6 +34,12 @@ pub(crate) async fn service_at(database: &Database, schedule: Schedule, clock: &
     service
 }
 
+/// Opens the engine with leases that outlast a clock that is moved by hand.
+pub(crate) async fn service_that_holds(database: &Database) -> SyncService {
+    let options = Options { lease: SignedDuration::from_hours(24 * 30), ..options(database, 4) };
+    SyncService::open(options).await.unwrap()
+}
+
 fn options(database: &Database, workers: usize) -> Options {
     Options {
         database_url: database.url().to_owned(),
@@ -44,6 +52,7 @@ fn options(database: &Database, workers: usize) -> Options {
         manual_cooldowns: BTreeMap::new(),
         http: HttpLimits::default(),
         schedule: Schedule::default(),
+        maintenance: Maintenance::default(),
         clock: Clock::default(),
         #[cfg(debug_assertions)]
         kill_at: None,
