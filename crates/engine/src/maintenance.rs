@@ -7,14 +7,18 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
+use domain::connector::Connector;
+use domain::id::{EventId, SyncId};
 use domain::policy::{self, Outcome};
+use domain::trigger::Trigger;
 use jiff::{SignedDuration, Timestamp};
-use store::{ChoreEnd, ChoreRun, ChoreTurn, Settlement, StoreError};
+use store::{ChoreEnd, ChoreRun, ChoreTurn, Expiry, Removed, Settlement, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::pool::node;
-use crate::service::SyncService;
+use crate::service::schedule::PAGE;
+use crate::service::{Maintenance, Requested, SyncService, connector};
 
 /// What a run did, in numbers.
 type Did = Vec<(&'static str, u64)>;
@@ -51,7 +55,35 @@ static CHORES: &[Chore] = &[
         does: "interrupts jobs that committed no page for long and wait for nothing; they go on from their cursor",
         run: |it| Box::pin(stuck(it)),
     },
+    Chore {
+        name: "catch_up",
+        every: SignedDuration::from_mins(10),
+        does: "asks for a sync of scheduled groups that had no success for long",
+        run: |it| Box::pin(catch_up(it)),
+    },
+    Chore {
+        name: RETENTION,
+        every: SignedDuration::from_hours(1),
+        does: "removes old jobs, syncs and events; what landed stays",
+        run: |it| Box::pin(retention(it)),
+    },
+    Chore {
+        name: "statistics",
+        every: SignedDuration::from_hours(1),
+        does: "counts what there is, and has SQLite look after its file",
+        run: |it| Box::pin(statistics(it)),
+    },
 ];
+
+/// The chore that removes what is too old.
+const RETENTION: &str = "retention";
+
+/// Syncs whose remains are removed in one step.
+const SYNCS_AT_ONCE: u32 = 50;
+
+/// How soon a neglected group is asked for again that was refused. One that failed has to wait as long as one that
+/// succeeded: its schedule tries anyway, and a provider that always fails is not to be asked more often for it.
+const ASK_AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// How often the database is asked for chores that are due, at most.
 const POLL: Duration = Duration::from_secs(5);
@@ -137,6 +169,23 @@ impl SyncService {
                 () = stop.cancelled() => return,
                 () = round => {}
             }
+        }
+    }
+
+    /// Removes what is too old, where no process runs chores: after work that a person asked for.
+    pub async fn tidy_up(&self) -> Result<(), Error> {
+        let now = self.clock.now();
+        let stored = self.store.chores().await?;
+        let is_due = stored.iter().find(|it| it.name == RETENTION).is_none_or(|it| it.next_at <= now);
+        if !self.options.schedule.enabled
+            || !is_due
+            || self.store.expired_syncs(SyncId(0), expiry(self), 1).await?.is_empty()
+        {
+            return Ok(());
+        }
+        match self.run_chore(RETENTION).await {
+            Err(Error::Conflict(_)) => Ok(()),
+            ran => ran.map(|_| ()),
         }
     }
 
@@ -231,4 +280,74 @@ async fn stuck(service: &SyncService) -> Result<Did, Error> {
         }
     }
     Ok(vec![("interrupted", interrupted)])
+}
+
+/// Asks for syncs of groups that are scheduled and had no success for long: by the same door as everybody.
+async fn catch_up(service: &SyncService) -> Result<Did, Error> {
+    let now = service.clock.now();
+    let before = |by| now.saturating_sub(by).unwrap_or(Timestamp::MIN);
+    let allowed = service.options.maintenance.catch_up_after;
+    let (since, asked) = (before(allowed), before(ASK_AGAIN_AFTER));
+    let (mut started, mut refused, mut after) = (0, 0, None);
+    loop {
+        let page = service.store.neglected(after, PAGE, (since, asked)).await?;
+        let more = page.len() >= PAGE as usize;
+        after = page.last().map(|it| (it.0.source, it.0.group.clone()));
+        for (schedule, last) in page {
+            let Ok(spec) = connector(&schedule.provider).map(Connector::spec) else { continue };
+            let Some(group) = spec.groups.iter().find(|it| it.name == schedule.group) else { continue };
+            let every = schedule.own.in_force(service.options.schedule.interval(group));
+            // Of what is read once a week nobody expects a success every day.
+            let is_late = every.is_some_and(|every| now.duration_since(last) >= every.max(allowed));
+            if !is_late || !service.store.note_catch_up(schedule.source, group.name, asked, now).await? {
+                continue;
+            }
+            match service.ask(schedule.source, (spec, group), Trigger::Maintenance, None).await {
+                Ok(Some(Requested::Started { .. })) => started += 1,
+                Ok(_) => refused += 1,
+                // It was removed since it was listed.
+                Err(Error::Store(StoreError::NotFound)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if !more {
+            return Ok(vec![("started", started), ("refused", refused)]);
+        }
+    }
+}
+
+fn expiry(service: &SyncService) -> Expiry {
+    let Maintenance { keep_completed, keep_failed, .. } = service.options.maintenance;
+    let before = |by| service.clock.now().saturating_sub(by).unwrap_or(Timestamp::MIN);
+    Expiry { completed_before: before(keep_completed), failed_before: before(keep_failed) }
+}
+
+async fn retention(service: &SyncService) -> Result<Did, Error> {
+    let expiry = expiry(service);
+    let (mut removed, mut after) = (Removed::default(), SyncId(0));
+    loop {
+        let syncs = service.store.expired_syncs(after, expiry, SYNCS_AT_ONCE).await?;
+        let Some(last) = syncs.last() else { break };
+        after = *last;
+        loop {
+            let step = service.store.remove_expired(syncs.clone(), expiry).await?;
+            removed.jobs += step.jobs;
+            removed.syncs += step.syncs;
+            if step.jobs == 0 {
+                break;
+            }
+        }
+    }
+    let (mut events, mut after) = (0, Some(EventId(0)));
+    while let Some(from) = after {
+        let (count, more) = service.store.remove_events(from, expiry).await?;
+        events += count;
+        after = more;
+    }
+    Ok(vec![("jobs", removed.jobs), ("syncs", removed.syncs), ("events", events)])
+}
+
+async fn statistics(service: &SyncService) -> Result<Did, Error> {
+    let sizes = service.store.tune().await?;
+    Ok(vec![("syncs", sizes.syncs), ("jobs", sizes.jobs), ("events", sizes.events)])
 }

@@ -34,6 +34,7 @@ pub use queue::budget::BudgetRow;
 pub use queue::chore::{ChoreEnd, ChoreRun, ChoreTurn, StoredChore};
 pub use queue::enqueue::{Enqueue, Enqueued, Refuse, StoredFacts};
 pub use queue::rescue::{RESCUES_MAX, Woken};
+pub use queue::retention::{Expiry, Removed, Sizes};
 pub use queue::schedule::{After, Plan, StoredSchedule, Tick};
 pub use queue::settle::Settlement;
 pub use queue::wakeup::Wakeups;

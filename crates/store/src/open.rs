@@ -51,6 +51,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/sqlite/0006_chores.sql"),
         include_str!("../migrations/postgres/0006_chores.sql"),
     ),
+    (
+        6,
+        include_str!("../migrations/sqlite/0006_catch_up.sql"),
+        include_str!("../migrations/postgres/0006_catch_up.sql"),
+    ),
 ];
 
 /// How long the server keeps the locks of a transaction in which nothing is said. Ours say something at once, so one

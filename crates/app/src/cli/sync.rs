@@ -143,6 +143,12 @@ async fn start(args: &StartArgs, app: &App, service: &SyncService) -> anyhow::Re
             break;
         }
     }
+    if exit != Exit::Interrupted
+        && let Err(error) = service.tidy_up().await
+    {
+        // The syncs are done all the same.
+        tracing::warn!(%error, "what is too old could not be removed; the next sync tries again");
+    }
     if exit == Exit::Interrupted {
         app.out.note("stopped; the sync goes on where it is with the next `syncline sync start --wait`");
     }

@@ -26,6 +26,13 @@ pub(super) fn span(field: &mut Duration, value: &str, min: Duration, max: Durati
 pub(super) const REQUESTS_MAX: u64 = 1_000_000;
 pub(super) const REQUESTS: &str = "a whole number from 1 to 1000000";
 
+/// Below an hour people could not see what happened, above a year nobody asks.
+pub(super) const KEPT: &str = "a duration from 1h to 8760h";
+
+pub(super) fn kept(field: &mut SignedDuration, value: &str) -> bool {
+    period(field, value, Duration::from_hours(1), Duration::from_hours(8760))
+}
+
 pub(super) fn period(field: &mut SignedDuration, value: &str, min: Duration, max: Duration) -> bool {
     let parsed = parse_duration(value).filter(|it| (min..=max).contains(it));
     parsed.and_then(|it| SignedDuration::try_from(it).ok()).map(|it| *field = it).is_some()

@@ -15,7 +15,8 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::field::{
-    REQUESTS, REQUESTS_MAX, TIMEOUTS, cooldowns, count, number, period, signed, span, timeout, within,
+    KEPT, REQUESTS, REQUESTS_MAX, TIMEOUTS, cooldowns, count, kept, number, period, signed, span, timeout,
+    within,
 };
 use super::quantity::{parse_bytes, parse_go_duration};
 use super::{Config, LogFormat};
@@ -202,6 +203,25 @@ pub(super) static SETTINGS: &[Setting] = &[
             let (min, max) = (Duration::from_mins(1), Duration::from_hours(24));
             period(&mut config.maintenance.stuck_after, value, min, max)
         })
+    },
+    Setting {
+        allowed: KEPT,
+        help: "How long a scheduled stream group may be without success before a sync is asked for beside its schedule.",
+        ..setting("catch_up_after", "24h", |config, value| {
+            kept(&mut config.maintenance.catch_up_after, value)
+        })
+    },
+    Setting {
+        allowed: KEPT,
+        help: "How long completed jobs and events are kept; what landed is never removed.",
+        ..setting("keep_completed", "168h", |config, value| {
+            kept(&mut config.maintenance.keep_completed, value)
+        })
+    },
+    Setting {
+        allowed: KEPT,
+        help: "How long jobs and syncs are kept that failed or were stopped.",
+        ..setting("keep_failed", "720h", |config, value| kept(&mut config.maintenance.keep_failed, value))
     },
     Setting {
         default: None,

@@ -65,11 +65,22 @@ impl Options {
 pub struct Maintenance {
     /// How long a job may go without a page, as long as it waits for nothing, before it is interrupted.
     pub stuck_after: SignedDuration,
+    /// How long a scheduled group may be without success before a sync is asked for beside its schedule.
+    pub catch_up_after: SignedDuration,
+    /// How long completed jobs are kept, and events.
+    pub keep_completed: SignedDuration,
+    /// How long jobs are kept that failed or were stopped, and syncs that did not complete.
+    pub keep_failed: SignedDuration,
 }
 
 impl Default for Maintenance {
     fn default() -> Self {
-        Self { stuck_after: SignedDuration::from_mins(10) }
+        Self {
+            stuck_after: SignedDuration::from_mins(10),
+            catch_up_after: SignedDuration::from_hours(24),
+            keep_completed: SignedDuration::from_hours(7 * 24),
+            keep_failed: SignedDuration::from_hours(30 * 24),
+        }
     }
 }
 

@@ -131,6 +131,20 @@ impl Readers {
         reading.await.map_err(broken)?
     }
 
+    /// Refreshes what the planner knows of the tables, and moves what it can of the log into the file, over a connection
+    /// of its own: neither may be done within the writer's transactions.
+    pub(crate) async fn tune(&self) -> Result<(), StoreError> {
+        let file = self.file.clone();
+        let tuning = tokio::task::spawn_blocking(move || -> rusqlite::Result<()> {
+            let conn = file.open(false)?;
+            // All tables, as this connection has asked for none; SQLite bounds by itself how much it reads of each.
+            conn.execute_batch("pragma optimize = 0x10002")?;
+            // Passive: it waits for nobody, and nobody waits for it.
+            conn.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(()))
+        });
+        Ok(tuning.await.map_err(broken)??)
+    }
+
     /// Waits for those under way and closes all.
     pub(crate) async fn close(&self) {
         // Fails when it was closed before.

@@ -85,6 +85,14 @@ impl Db {
         }
     }
 
+    /// Lets the database look after itself: PostgreSQL does so by its own processes, SQLite when it is told to.
+    pub(crate) async fn tune(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Lite { readers, .. } => readers.tune().await,
+            Self::Pg { .. } => Ok(()),
+        }
+    }
+
     /// Finishes what is under way and closes every connection.
     pub(crate) async fn close(&self) {
         match self {

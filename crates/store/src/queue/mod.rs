@@ -7,6 +7,7 @@ pub(crate) mod chore;
 pub(crate) mod closing;
 pub(crate) mod enqueue;
 pub(crate) mod rescue;
+pub(crate) mod retention;
 pub(crate) mod schedule;
 pub(crate) mod settle;
 pub(crate) mod wakeup;

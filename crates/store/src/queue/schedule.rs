@@ -102,6 +102,30 @@ impl Store {
         self.inner.db.read((after, limit), |conn, input| Box::pin(unscheduled(conn, input))).await
     }
 
+    /// Lists groups that are scheduled, not being synced, and without success since `since`, with when they last had one
+    /// or were added; but none that was asked for since `asked`, nor one that a chore synced since `since`.
+    pub async fn neglected(
+        &self,
+        after: Option<After>,
+        limit: u32,
+        (since, asked): (Timestamp, Timestamp),
+    ) -> Result<Vec<(StoredSchedule, Timestamp)>, StoreError> {
+        let input = (after, limit, since, asked);
+        self.inner.db.read(input, |conn, input| Box::pin(neglected(conn, input))).await
+    }
+
+    /// Notes that a neglected group is asked for; false when another process has just done so.
+    pub async fn note_catch_up(
+        &self,
+        source: SourceId,
+        group: &str,
+        asked: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let input = (source, group.to_owned(), asked, now);
+        self.inner.db.write(input, 0, |conn, input| Box::pin(note_catch_up(conn, input))).await
+    }
+
     /// Reads when the next tick of all is due.
     pub async fn next_tick(&self) -> Result<Option<Timestamp>, StoreError> {
         self.inner.db.read((), |conn, input| Box::pin(next(conn, input))).await
@@ -187,6 +211,53 @@ async fn due(
          {from} {IN_ORDER} limit $2",
     );
     conn.rows(AssertSqlSafe(sql), args).await?.iter().map(schedule).collect()
+}
+
+async fn neglected(
+    conn: &mut Conn,
+    (after, limit, since, asked): &(Option<After>, u32, Timestamp, Timestamp),
+) -> Result<Vec<(StoredSchedule, Timestamp)>, StoreError> {
+    let mut args = args![*limit, *since, *asked];
+    let from = from(after.as_ref(), &mut args);
+    let columns = COLUMNS.replacen(
+        "select ",
+        "select coalesce(standing.last_success_at, source.created_at) as since, ",
+        1,
+    );
+    let columns = columns.replacen(
+        "where ",
+        "left join standings as standing on standing.source_id = schedule.source_id
+            and standing.stream_group = schedule.stream_group
+         where ",
+        1,
+    );
+    let sql = format!(
+        "{columns} and source.enabled and tenant.id is not null and not schedule.off
+             and coalesce(standing.last_success_at, source.created_at) <= $2
+             and (schedule.catch_up_at is null or schedule.catch_up_at <= $3)
+             and not exists (select 1 from syncs where syncs.source_id = schedule.source_id
+                 and syncs.stream_group = schedule.stream_group
+                 and (syncs.state = 'running' and syncs.whole
+                     or syncs.trigger = 'maintenance' and syncs.created_at > $2))
+         {from} {IN_ORDER} limit $1",
+    );
+    let rows = conn.rows(AssertSqlSafe(sql), args).await?;
+    rows.iter()
+        .map(|row| {
+            let found = schedule(row)?;
+            let since = row.time("since")?.ok_or_else(|| corrupt("sources", found.source, "created_at"))?;
+            Ok((found, since))
+        })
+        .collect()
+}
+
+async fn note_catch_up(
+    conn: &mut Conn,
+    (source, group, asked, now): &(SourceId, String, Timestamp, Timestamp),
+) -> Result<bool, StoreError> {
+    let sql = "update schedules set catch_up_at = $4
+        where source_id = $1 and stream_group = $2 and not off and (catch_up_at is null or catch_up_at <= $3)";
+    Ok(conn.execute(sql, args![*source, group, *asked, *now]).await? > 0)
 }
 
 async fn next(conn: &mut Conn, (): &()) -> Result<Option<Timestamp>, StoreError> {

@@ -25,6 +25,7 @@ mod landing;
 mod listing;
 mod reads;
 mod records;
+mod retention;
 mod schedules;
 mod schema;
 mod secrets;
