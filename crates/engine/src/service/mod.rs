@@ -247,7 +247,13 @@ impl SyncService {
     /// Stops a sync; false when it had already ended. Running jobs stop within two seconds, at their last page.
     pub async fn cancel(&self, sync: SyncId) -> Result<bool, Error> {
         self.sync(sync).await?;
-        Ok(self.store.cancel(sync, self.clock.now()).await?)
+        let stopped = self.store.cancel(sync, self.clock.now()).await?;
+        // Other processes see it at their next look; what runs here need not wait for ours.
+        let held = self.pool.generations();
+        if !held.is_empty() {
+            self.pool.obey(&self.store.signals(&held).await?);
+        }
+        Ok(stopped)
     }
 
     /// Lists what happened after an event, the oldest first.

@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use domain::policy::schedule::Own;
 use domain::trigger::Trigger;
-use engine::{Requested, SourceChanges, SyncService};
+use engine::{Requested, SourceChanges};
 use jiff::SignedDuration;
 use serde_json::Value;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Database, SOURCE, Scene, Server, assert_kept_rules, assert_truth, on_both, seeded, service,
+    Database, SOURCE, Scene, Server, Work, assert_kept_rules, assert_truth, on_both, seeded, service,
     service_that_holds, until,
 };
 
@@ -86,26 +84,6 @@ async fn processes_share_the_chores(database: Database) {
     assert!(one.chores().await.unwrap().iter().all(|it| it.runs == 2));
     one.close().await;
     other.close().await;
-}
-
-/// Workers of an engine, until they are told to stop.
-struct Work {
-    tasks: JoinSet<()>,
-    stop: CancellationToken,
-}
-
-impl Work {
-    fn begin(service: &SyncService) -> Self {
-        let (service, stop) = (service.clone(), CancellationToken::new());
-        let (mut tasks, told) = (JoinSet::new(), stop.clone());
-        tasks.spawn(async move { service.work(None, told).await.unwrap() });
-        Self { tasks, stop }
-    }
-
-    async fn end(mut self) {
-        self.stop.cancel();
-        self.tasks.join_next().await.unwrap().unwrap();
-    }
 }
 
 async fn a_job_that_hangs_is_interrupted_and_goes_on_at_its_page(database: Database) {

@@ -10,6 +10,8 @@ use ::engine::{
 use domain::policy::Thresholds;
 use jiff::SignedDuration;
 use serde_json::{Map, Value};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::{Database, KEY};
 
@@ -56,6 +58,28 @@ fn options(database: &Database, workers: usize) -> Options {
         clock: Clock::default(),
         #[cfg(debug_assertions)]
         kill_at: None,
+    }
+}
+
+/// Workers of an engine, until they are told to stop.
+pub(crate) struct Work {
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Work {
+    /// Begins to work.
+    pub(crate) fn begin(service: &SyncService) -> Self {
+        let (service, stop) = (service.clone(), CancellationToken::new());
+        let (mut tasks, told) = (JoinSet::new(), stop.clone());
+        tasks.spawn(async move { service.work(None, told).await.unwrap() });
+        Self { tasks, stop }
+    }
+
+    /// Stops, and waits until everything is given back.
+    pub(crate) async fn end(mut self) {
+        self.stop.cancel();
+        self.tasks.join_next().await.unwrap().unwrap();
     }
 }
 

@@ -20,7 +20,9 @@ mod wait;
 
 pub(crate) use client::Client;
 pub(crate) use database::{Database, on_both};
-pub(crate) use engine::{epoch_ms, every_record, service, service_at, service_that_holds, service_with};
+pub(crate) use engine::{
+    Work, epoch_ms, every_record, service, service_at, service_that_holds, service_with,
+};
 pub(crate) use git::{Git, run_at as git_at};
 pub(crate) use host::{Host, landed_tables};
 pub(crate) use program::{KEY, Running, SOURCE, Scene, TOKEN};
