@@ -52,9 +52,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/postgres/0006_chores.sql"),
     ),
     (
-        6,
-        include_str!("../migrations/sqlite/0006_catch_up.sql"),
-        include_str!("../migrations/postgres/0006_catch_up.sql"),
+        7,
+        include_str!("../migrations/sqlite/0007_catch_up.sql"),
+        include_str!("../migrations/postgres/0007_catch_up.sql"),
     ),
 ];
 
