@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::connector::Spec;
 use domain::id::{JobId, SourceId};
 use domain::policy::Thresholds;
-use store::{Beat, BudgetRow, Lease, Signals};
+use store::{Beat, BudgetRow, Lease, Rivals, Signals};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +55,10 @@ pub(crate) struct Reins {
     pub(crate) silent: Arc<AtomicBool>,
     /// Set while it waits for something that is not its own work: a limit, its turn, or room for an answer.
     pub(crate) waiting: Arc<AtomicBool>,
+    /// Set while no worker is free and somebody may wait for one.
+    pub(crate) pressed: Arc<AtomicBool>,
+    /// Whose jobs are claimed here; `None` is anybody's.
+    among: Option<Arc<[SourceId]>>,
 }
 
 impl Pool {
@@ -73,8 +77,8 @@ impl Pool {
     }
 
     /// Notes that a job runs here, and returns what it is led by.
-    pub(crate) fn hold(&self, lease: &Lease) -> Reins {
-        let reins = Reins::default();
+    pub(crate) fn hold(&self, lease: &Lease, among: Option<&Arc<[SourceId]>>) -> Reins {
+        let reins = Reins { among: among.cloned(), ..Reins::default() };
         let (generation, source) = (lease.generation, lease.source);
         let held = Held { generation, source, reins: reins.clone(), cancelled: false };
         self.held().insert(lease.job, held);
@@ -85,6 +89,19 @@ impl Pool {
     pub(crate) fn silent(&self) -> Vec<SourceId> {
         let held = self.held();
         held.values().filter(|it| it.reins.silent.load(Ordering::Relaxed)).map(|it| it.source).collect()
+    }
+
+    /// Tells all jobs whether somebody may wait for a worker while none is free.
+    pub(crate) fn press(&self, pressed: bool) {
+        for it in self.held().values() {
+            it.reins.pressed.store(pressed, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns to whom a job would give way after its page: `None` where nobody can be waiting for its worker.
+    pub(crate) fn rivals(&self, reins: &Reins) -> Option<Rivals> {
+        let pressed = reins.pressed.load(Ordering::Relaxed);
+        pressed.then(|| Rivals { sources: reins.among.clone(), except: self.silent() })
     }
 
     /// Notes that a claim of a job no longer runs here; false when that was known. Another claim of the same job may
@@ -192,6 +209,7 @@ mod tests {
     use domain::id::{JobId, SourceId, SyncId};
     use domain::job::Lane;
     use domain::policy::Thresholds;
+    use domain::policy::turn::{Class, Turn};
     use jiff::Timestamp;
     use store::{Lease, Signals};
 
@@ -211,6 +229,7 @@ mod tests {
             partition: "1".to_owned(),
             lane: Lane::Forward,
             attempt: 1,
+            turn: Turn { class: Class::Cron, at: 0, stride: 1 },
         }
     }
 
@@ -219,8 +238,8 @@ mod tests {
         let http = Http::new(HttpLimits::default(), Clock::default()).unwrap();
         let pool = Pool::new(http, 1, Thresholds::default());
         let (first, second) = (claim(1), claim(2));
-        pool.hold(&first);
-        let stop = pool.hold(&second).stop;
+        pool.hold(&first, None);
+        let stop = pool.hold(&second, None).stop;
         assert!(!pool.let_go(&first));
         assert_eq!(pool.generations(), [(JobId(1), 2)]);
         pool.obey(&Signals { lost: Vec::new(), cancelled: vec![JobId(1)] });

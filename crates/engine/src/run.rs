@@ -4,19 +4,22 @@
 //! from its last page.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use domain::connector::{Group, Stream};
 use domain::fault::{Cause, Fault};
 use domain::page::{Item, Next};
+use domain::policy::turn::Turn;
 use domain::policy::{self, Outcome, Verdict};
 use jiff::SignedDuration;
 use serde_json::Value;
-use store::{Commit, Lease, Pass, Progress, Settlement, Store, StoreError, Validator};
+use store::{Commit, Lease, Others, Pass, Progress, Settlement, Store, StoreError, Validator};
 use tracing::Instrument as _;
 
 use crate::clock::Clock;
 use crate::fetch::{Fetched, Fetcher, Missed, Place, Why};
+use crate::pool::{Pool, Reins};
 
 /// Items that one look at the database brings; a few pages' worth.
 const ITEMS_MAX: u32 = 64;
@@ -32,12 +35,16 @@ pub(crate) struct Ended {
     pub(crate) fault: Option<(String, String)>,
     /// Requests that no page has counted.
     pub(crate) requests: u64,
+    /// How far the job has come in the queue.
+    pub(crate) turn: Turn,
 }
 
 /// A job under way.
 pub(crate) struct Run<'a> {
     pub(crate) store: &'a Store,
-    pub(crate) lease: &'a Lease,
+    pub(crate) lease: Lease,
+    pub(crate) pool: &'a Pool,
+    pub(crate) reins: &'a Reins,
     pub(crate) fetcher: Fetcher<'a>,
     pub(crate) group: &'static Group,
     pub(crate) stream: &'static Stream,
@@ -63,7 +70,7 @@ pub(crate) struct Tally {
 type Ahead = Box<Result<Fetched, Missed>>;
 
 /// How a step of the loop ended.
-enum Turn {
+enum Step {
     GoOn(Option<Ahead>),
     End(Ended),
     /// The last page has settled the job.
@@ -84,20 +91,20 @@ impl Run<'_> {
                 Some(fetched) => *fetched,
                 None => self.fetcher.fetch(&self.place, &self.validators).await,
             };
-            let turn = match fetched {
+            let step = match fetched {
                 Ok(fetched) => self.commit(fetched).await?,
                 Err(missed) => self.miss(missed).await?,
             };
-            match turn {
-                Turn::GoOn(next) => ahead = next,
-                Turn::End(ended) => return Ok(Some(ended)),
-                Turn::Settled => return Ok(None),
+            match step {
+                Step::GoOn(next) => ahead = next,
+                Step::End(ended) => return Ok(Some(ended)),
+                Step::Settled => return Ok(None),
             }
         }
     }
 
     /// Commits a page while the next one is fetched, if what that one is follows from this one.
-    async fn commit(&mut self, fetched: Fetched) -> Result<Turn, StoreError> {
+    async fn commit(&mut self, fetched: Fetched) -> Result<Step, StoreError> {
         let Fetched { page, pass, validator, requests, observed_at, held } = fetched;
         let read: Vec<_> = self.place.items.iter().map(|it| (it.key.clone(), it.wanted.clone())).collect();
         if let Some(learned) = &page.learned {
@@ -115,37 +122,47 @@ impl Run<'_> {
             lease_until: now.saturating_add(self.lease_time).unwrap_or(now),
             group: self.group,
             ends: matches!(after, After::Look | After::CaughtUp).then(|| self.completed()),
+            rivals: self.pool.rivals(self.reins),
         };
+        // Where others may come first, the next page is not asked for before it is known that they do not.
+        let alone = commit.rivals.is_none();
         let committing = async {
             let began = Instant::now();
             let span = tracing::info_span!("commit");
-            let committed = self.store.commit_page(self.lease, commit, now).instrument(span).await;
+            let committed = self.store.commit_page(&self.lease, commit, now).instrument(span).await;
             drop(held);
             metrics::histogram!("syncline_page_commit_duration_seconds").record(began.elapsed());
             committed
         };
         let fetching = async {
             match &after {
-                After::Read(place) => Some(self.fetcher.fetch(place, &self.validators).await),
-                After::Look | After::CaughtUp | After::Stuck(_) => None,
+                After::Read(place) if alone => Some(self.fetcher.fetch(place, &self.validators).await),
+                After::Read(_) | After::Look | After::CaughtUp | After::Stuck(_) => None,
             }
         };
         let (committed, ahead) = tokio::join!(committing, fetching);
         let committed = committed?;
         self.count(committed);
         if committed.ended {
-            return Ok(Turn::Settled);
+            return Ok(Step::Settled);
+        }
+        self.lease.turn = committed.turn;
+        if committed.others == Others::None && !alone {
+            self.reins.pressed.store(false, Ordering::Relaxed);
+        }
+        if committed.others == Others::Ahead && matches!(after, After::Read(_) | After::Look) {
+            return Ok(Step::End(self.end(&Outcome::Overtaken)));
         }
         match after {
             After::Read(place) => {
                 self.place = place;
-                Ok(Turn::GoOn(ahead.map(Box::new)))
+                Ok(Step::GoOn(ahead.map(Box::new)))
             }
-            After::Look if self.load_items().await? => Ok(Turn::GoOn(None)),
-            After::Look | After::CaughtUp => Ok(Turn::End(self.end(&Outcome::CaughtUp))),
+            After::Look if self.load_items().await? => Ok(Step::GoOn(None)),
+            After::Look | After::CaughtUp => Ok(Step::End(self.end(&Outcome::CaughtUp))),
             After::Stuck(what) => {
                 let fault = Fault::Malformed { what: what.to_owned() };
-                Ok(Turn::End(self.ended(Verdict::Discard { invalidates: false }, Some(&fault))))
+                Ok(Step::End(self.ended(Verdict::Discard { invalidates: false }, Some(&fault))))
             }
         }
     }
@@ -201,23 +218,23 @@ impl Run<'_> {
     /// Asks the database for due items; false when there are none.
     async fn load_items(&mut self) -> Result<bool, StoreError> {
         let Some(batch) = self.stream.item_batch else { return Ok(true) };
-        self.queue = self.store.due_items(self.lease, ITEMS_MAX).await?.into();
+        self.queue = self.store.due_items(&self.lease, ITEMS_MAX).await?.into();
         self.place = self.place_of_items(batch);
         Ok(!self.queue.is_empty())
     }
 
     /// Makes something of a page that did not come.
-    async fn miss(&mut self, missed: Missed) -> Result<Turn, StoreError> {
+    async fn miss(&mut self, missed: Missed) -> Result<Step, StoreError> {
         self.tally.requests += missed.requests;
         let now = self.clock.now();
         let (fault, verdict) = match missed.why {
-            Why::Stopped => return Ok(Turn::End(self.end(&Outcome::Interrupted))),
+            Why::Stopped => return Ok(Step::End(self.end(&Outcome::Interrupted))),
             Why::Changed => {
                 let requests = std::mem::take(&mut self.tally.requests);
-                self.store.restart_listing(self.lease, requests, now).await?;
+                self.store.restart_listing(&self.lease, requests, now).await?;
                 self.place = Place { plain: true, ..Place::default() };
                 self.validators.clear();
-                return Ok(Turn::GoOn(None));
+                return Ok(Step::GoOn(None));
             }
             Why::Fault { fault, verdict } => (fault, verdict),
         };
@@ -227,40 +244,40 @@ impl Run<'_> {
             (Verdict::Discard { .. }, Some(item)) if is_about_one_item(&fault) => {
                 self.fail_item(item, fault).await
             }
-            (verdict, _) => Ok(Turn::End(self.ended(verdict, Some(&fault)))),
+            (verdict, _) => Ok(Step::End(self.ended(verdict, Some(&fault)))),
         }
     }
 
     /// Forgets the place to read on from. Once for each item or job: what is lost twice is not there.
-    async fn start_over(&mut self, item: Option<String>, fault: Fault) -> Result<Turn, StoreError> {
+    async fn start_over(&mut self, item: Option<String>, fault: Fault) -> Result<Step, StoreError> {
         if !self.tally.started_over.insert(item.clone().unwrap_or_default()) {
             return match item {
                 Some(item) => self.fail_item(item, fault).await,
-                None => Ok(Turn::End(self.ended(Verdict::Discard { invalidates: false }, Some(&fault)))),
+                None => Ok(Step::End(self.ended(Verdict::Discard { invalidates: false }, Some(&fault)))),
             };
         }
         let requests = std::mem::take(&mut self.tally.requests);
-        self.store.start_over(self.lease, item, requests, self.clock.now()).await?;
+        self.store.start_over(&self.lease, item, requests, self.clock.now()).await?;
         self.validators.clear();
         if self.stream.item_batch.is_some() {
             let more = self.load_items().await?;
-            return Ok(if more { Turn::GoOn(None) } else { Turn::End(self.end(&Outcome::CaughtUp)) });
+            return Ok(if more { Step::GoOn(None) } else { Step::End(self.end(&Outcome::CaughtUp)) });
         }
         self.place = Place { plain: true, ..Place::default() };
-        Ok(Turn::GoOn(None))
+        Ok(Step::GoOn(None))
     }
 
     /// Notes that an item cannot be read, and goes on with the others, unless item after item fails.
-    async fn fail_item(&mut self, item: String, fault: Fault) -> Result<Turn, StoreError> {
+    async fn fail_item(&mut self, item: String, fault: Fault) -> Result<Step, StoreError> {
         self.tally.items_failed += 1;
         if self.tally.items_failed >= ITEMS_FAILED_MAX {
             let invalidates = matches!(fault, Fault::Denied | Fault::Gone);
-            return Ok(Turn::End(self.ended(Verdict::Discard { invalidates }, Some(&fault))));
+            return Ok(Step::End(self.ended(Verdict::Discard { invalidates }, Some(&fault))));
         }
         let requests = std::mem::take(&mut self.tally.requests);
-        self.store.fail_item(self.lease, item, words(&fault), requests, self.clock.now()).await?;
+        self.store.fail_item(&self.lease, item, words(&fault), requests, self.clock.now()).await?;
         let more = self.load_items().await?;
-        Ok(if more { Turn::GoOn(None) } else { Turn::End(self.end(&Outcome::CaughtUp)) })
+        Ok(if more { Step::GoOn(None) } else { Step::End(self.end(&Outcome::CaughtUp)) })
     }
 
     /// How the job ends with its last page, which counts the requests.
@@ -274,7 +291,18 @@ impl Run<'_> {
     }
 
     fn ended(&mut self, verdict: Verdict, fault: Option<&Fault>) -> Ended {
-        Ended { verdict, fault: fault.map(words), requests: std::mem::take(&mut self.tally.requests) }
+        let requests = std::mem::take(&mut self.tally.requests);
+        Ended { verdict, fault: fault.map(words), requests, turn: self.lease.turn }
+    }
+}
+
+/// An attempt that no further attempt could better.
+pub(crate) fn hopeless(lease: &Lease, code: &str, detail: String) -> Ended {
+    Ended {
+        verdict: Verdict::Discard { invalidates: false },
+        fault: Some((code.to_owned(), detail)),
+        requests: 0,
+        turn: lease.turn,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Polling is the truth; wake-ups only make it quicker. A panicking job costs that job an attempt, nothing else.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::id::SourceId;
@@ -16,7 +17,7 @@ use tracing::Instrument as _;
 use crate::account::{Account, Gate};
 use crate::fetch::{Fetcher, Place};
 use crate::pool::Reins;
-use crate::run::{Ended, Run, Tally};
+use crate::run::{Ended, Run, Tally, hopeless};
 use crate::service::{Options, SyncService};
 
 /// How often the table is looked at when nothing woke us: what another process enqueues waits at most this long.
@@ -82,11 +83,12 @@ impl SyncService {
         leases: &mut HashMap<Id, Lease>,
     ) -> Result<(), StoreError> {
         let mut wakeups = self.store.wakeups();
+        let sources: Option<Arc<[SourceId]>> = sources.map(Into::into);
         let mut rescued_at = Timestamp::MIN;
         let mut trouble_since = None;
         loop {
             let now = self.clock.now();
-            let round = self.round(sources.as_deref(), &mut rescued_at, tasks, leases, now).await;
+            let round = self.round(sources.as_ref(), &mut rescued_at, tasks, leases, now).await;
             let pause = match patience(round, &mut trouble_since, now)? {
                 Some(next) => next,
                 None => STORE_PAUSE,
@@ -107,7 +109,7 @@ impl SyncService {
     /// Rescues and claims; returns how long to wait for the next round.
     async fn round(
         &self,
-        sources: Option<&[SourceId]>,
+        sources: Option<&Arc<[SourceId]>>,
         rescued_at: &mut Timestamp,
         tasks: &mut JoinSet<Result<(), StoreError>>,
         leases: &mut HashMap<Id, Lease>,
@@ -122,37 +124,36 @@ impl SyncService {
         let busy = tasks.len().saturating_sub(silent.len());
         let room = self.options.workers.saturating_mul(SILENT_FACTOR).saturating_sub(tasks.len());
         let free = self.options.workers.saturating_sub(busy).min(room);
-        if free > 0 {
-            let claim = Claim {
-                node: self.pool.node.clone(),
-                worker: self.pool.node.clone(),
-                sources: sources.map(<[SourceId]>::to_vec),
-                except: silent,
-                max: u32::try_from(free).unwrap_or(u32::MAX),
-                lease: self.options.lease,
-            };
-            let claimed = self.store.claim(claim, now).await?;
-            let is_full = claimed.len() >= free;
-            for lease in claimed {
-                let reins = self.pool.hold(&lease);
-                let service = self.clone();
-                let running = lease.clone();
-                let span = tracing::info_span!(
-                    "job",
-                    job = lease.job.0,
-                    sync = lease.sync.0,
-                    stream = lease.stream,
-                    attempt = lease.attempt
-                );
-                let task = tasks.spawn(async move { service.run_job(running, reins).await }.instrument(span));
-                leases.insert(task.id(), lease);
-            }
-            if is_full {
-                // A job's end wakes this loop. What is due later need not be looked for among all that waits.
-                return Ok(POLL);
-            }
+        let claim = Claim {
+            node: self.pool.node.clone(),
+            worker: self.pool.node.clone(),
+            sources: sources.map(|it| it.to_vec()),
+            except: silent,
+            max: u32::try_from(free).unwrap_or(u32::MAX),
+            lease: self.options.lease,
+        };
+        let claimed = if free > 0 { self.store.claim(claim, now).await? } else { Vec::new() };
+        let is_full = claimed.len() >= free;
+        for lease in claimed {
+            let reins = self.pool.hold(&lease, sources);
+            let (service, running) = (self.clone(), lease.clone());
+            let span = tracing::info_span!(
+                "job",
+                job = lease.job.0,
+                sync = lease.sync.0,
+                stream = lease.stream,
+                attempt = lease.attempt
+            );
+            let task = tasks.spawn(async move { service.run_job(running, reins).await }.instrument(span));
+            leases.insert(task.id(), lease);
         }
-        let due = self.store.next_due(sources).await?;
+        // Without a free worker, more may wait than was claimed, and whatever woke us too.
+        self.pool.press(is_full);
+        if is_full {
+            // A job's end wakes this loop. What is due later need not be looked for among all that waits.
+            return Ok(POLL);
+        }
+        let due = self.store.next_due(sources.map(|it| &**it)).await?;
         let until_due = due.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
         // A job that is due already waits for a free worker, whose end wakes this loop.
         Ok(until_due.filter(|it| !it.is_zero()).map_or(POLL, |it| it.min(POLL)))
@@ -187,7 +188,7 @@ impl SyncService {
     }
 
     /// Runs one claimed job to its end and settles it, where its last page has not.
-    async fn run_job(&self, lease: Lease, reins: Reins) -> Result<(), StoreError> {
+    async fn run_job(&self, mut lease: Lease, reins: Reins) -> Result<(), StoreError> {
         let began = Instant::now();
         let attempted = self.attempt(&lease, &reins).await;
         metrics::histogram!("syncline_attempt_duration_seconds", "group" => lease.group.clone())
@@ -199,7 +200,7 @@ impl SyncService {
                 return Ok(());
             }
             // A row that cannot be read stops this job, not the others.
-            Err(StoreError::Corrupt { what }) => hopeless("corrupt_state", what),
+            Err(StoreError::Corrupt { what }) => hopeless(&lease, "corrupt_state", what),
             Err(error) => {
                 self.pool.let_go(&lease);
                 return ignore_lost(Err(error));
@@ -207,7 +208,7 @@ impl SyncService {
         };
         let cancelled = self.pool.is_cancelled(&lease);
         let verdict = match ended.verdict {
-            Verdict::Release if cancelled => {
+            Verdict::Release | Verdict::Yield if cancelled => {
                 policy::settle(&Outcome::Cancelled, lease.attempt, self.clock.now())
             }
             verdict => verdict,
@@ -230,6 +231,7 @@ impl SyncService {
             requests: ended.requests,
             budgets: self.gate_budgets(lease.source),
         };
+        lease.turn = ended.turn;
         let settled = self.store.settle(&lease, settlement, self.clock.now()).await;
         self.pool.let_go(&lease);
         ignore_lost(settled)
@@ -239,17 +241,22 @@ impl SyncService {
         let open = self.store.open_job(lease).await?;
         let Some(connector) = connectors::find(&open.provider) else {
             let detail = format!("this version has no connector for {}", open.provider);
-            return Ok(Some(hopeless("unknown_provider", detail)));
+            return Ok(Some(hopeless(lease, "unknown_provider", detail)));
         };
         let Some((group, stream)) = connector.spec().stream(&lease.stream) else {
             let detail = format!("this version has no stream {}", lease.stream);
-            return Ok(Some(hopeless("unknown_stream", detail)));
+            return Ok(Some(hopeless(lease, "unknown_stream", detail)));
         };
         let token = match self.store.secret(lease.source, &self.vault).await {
             Ok(token) => token,
             Err(StoreError::Secret(error)) => {
                 let fault = Some((error.code().to_owned(), error.detail()));
-                return Ok(Some(Ended { verdict: Verdict::StopSource, fault, requests: 0 }));
+                return Ok(Some(Ended {
+                    verdict: Verdict::StopSource,
+                    fault,
+                    requests: 0,
+                    turn: lease.turn,
+                }));
             }
             Err(error) => return Err(error),
         };
@@ -257,7 +264,7 @@ impl SyncService {
         let http = self.pool.http.clone();
         let account = match Account::new(connector, &open.settings, token, gate, http, self.clock.clone()) {
             Ok(account) => account,
-            Err(fault) => return Ok(Some(hopeless(fault.code(), fault.to_string()))),
+            Err(fault) => return Ok(Some(hopeless(lease, fault.code(), fault.to_string()))),
         };
         let fetcher = Fetcher {
             connector,
@@ -279,7 +286,9 @@ impl SyncService {
         };
         let run = Run {
             store: &self.store,
-            lease,
+            lease: lease.clone(),
+            pool: &self.pool,
+            reins,
             fetcher,
             group,
             stream,
@@ -290,7 +299,8 @@ impl SyncService {
             queue: VecDeque::new(),
             tally: Tally::default(),
         };
-        run.run().await
+        // Boxed, as it is most of what a job keeps in memory, and larger than what is moved about lightly.
+        Box::pin(run.run()).await
     }
 
     /// Renews the leases of all held jobs, and tells those that were cancelled or lost to stop.
@@ -377,14 +387,5 @@ fn ignore_lost(result: Result<(), StoreError>) -> Result<(), StoreError> {
             Ok(())
         }
         other => other,
-    }
-}
-
-/// An attempt that no further attempt could better.
-fn hopeless(code: &str, detail: String) -> Ended {
-    Ended {
-        verdict: Verdict::Discard { invalidates: false },
-        fault: Some((code.to_owned(), detail)),
-        requests: 0,
     }
 }

@@ -37,6 +37,7 @@ pub use queue::rescue::{RESCUES_MAX, Woken};
 pub use queue::retention::{Expiry, Removed, Sizes};
 pub use queue::schedule::{After, Plan, StoredSchedule, Tick};
 pub use queue::settle::Settlement;
+pub use queue::turn::{Others, Rivals};
 pub use queue::wakeup::Wakeups;
 pub use queue::{Beat, Claim, Lease, Signals};
 pub use read::list::{JobQuery, SyncQuery};

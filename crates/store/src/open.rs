@@ -56,6 +56,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/sqlite/0007_catch_up.sql"),
         include_str!("../migrations/postgres/0007_catch_up.sql"),
     ),
+    (
+        8,
+        include_str!("../migrations/sqlite/0008_turns.sql"),
+        include_str!("../migrations/postgres/0008_turns.sql"),
+    ),
 ];
 
 /// How long the server keeps the locks of a transaction in which nothing is said. Ours say something at once, so one

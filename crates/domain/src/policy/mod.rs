@@ -6,6 +6,7 @@ pub mod schedule;
 pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod turn;
 
 use std::time::Duration;
 
@@ -254,6 +255,8 @@ pub enum Outcome {
     Stuck,
     /// The process is shutting down.
     Interrupted,
+    /// A page was committed, and another source's job comes before the next one.
+    Overtaken,
     /// A person stopped the sync.
     Cancelled,
 }
@@ -290,6 +293,8 @@ pub enum Verdict {
     StopSource,
     /// Give the job back, as if this attempt had not begun.
     Release,
+    /// Give the job back after a page, to go on when its turn comes.
+    Yield,
     /// Stopped by a person.
     Cancel,
 }
@@ -316,6 +321,7 @@ pub fn settle(outcome: &Outcome, attempt: u32, now: Timestamp) -> Verdict {
     match outcome {
         Outcome::CaughtUp => Verdict::Complete,
         Outcome::Interrupted => Verdict::Release,
+        Outcome::Overtaken => Verdict::Yield,
         Outcome::Cancelled => Verdict::Cancel,
         Outcome::Panicked | Outcome::Stuck => passing(None, attempt, now, false),
         Outcome::Faulted(fault) => match fault {

@@ -40,7 +40,7 @@ pub(super) async fn found(
     for (stream, keys) in by_stream {
         let Some(place) = streams.0.iter().find(|it| it.0 == stream) else { continue };
         let keys = to_json(&keys.iter().map(|key| [key]).collect::<Vec<_>>())?;
-        made += enqueue::jobs_of(conn, lease.sync, place, &keys, now).await?;
+        made += enqueue::jobs_of(conn, lease, place, &keys, now).await?;
         run_again(conn, lease, place, &keys).await?;
     }
     if made > 0 {

@@ -15,6 +15,7 @@ use domain::connector::Group;
 use domain::event::Event;
 use domain::job::JobState;
 use domain::page::{Cursor, Next, Page};
+use domain::policy::turn::Turn;
 use domain::source::Settings;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -25,6 +26,7 @@ use crate::event::{self, About};
 use crate::landing::{self, Layouts, Prepared};
 use crate::queue::Lease;
 use crate::queue::settle::{self, Settlement};
+use crate::queue::turn::{self, Others, Rivals};
 
 /// How often a job says in an event how far it is: often enough to watch, seldom enough to keep.
 const PROGRESS_EVERY_MS: i64 = 1000;
@@ -79,6 +81,8 @@ pub struct Commit {
     /// How the attempt ends with this page, unless items are still due to it. In one transaction, so that a process
     /// that dies after the last page of a listing does not leave it to be asked for again.
     pub ends: Option<Settlement>,
+    /// To whom the job would give way, where no worker is free; `None` is nobody.
+    pub rivals: Option<Rivals>,
 }
 
 /// In what kind of pass a page was read.
@@ -104,6 +108,10 @@ pub struct Progress {
     pub records: u64,
     /// Whether the attempt ended with this page, as [`Commit::ends`] says.
     pub ended: bool,
+    /// Who else waits, of those that it would give way to.
+    pub others: Others,
+    /// How far the job has come, with the page that it would read next where somebody waits.
+    pub turn: Turn,
 }
 
 /// Reads what a worker needs to go on.
@@ -219,7 +227,11 @@ pub(crate) async fn page(conn: &mut Conn, (ready, now): &(Ready, Timestamp)) -> 
         }
         _ => false,
     };
-    Ok(Progress { rows_written, records, ended })
+    let (others, turn) = match &commit.rivals {
+        Some(rivals) if !ended => turn::others(conn, lease, rivals, now).await?,
+        _ => (Others::None, lease.turn),
+    };
+    Ok(Progress { rows_written, records, ended, others, turn })
 }
 
 /// Says whether something is still due to the job.
@@ -240,7 +252,7 @@ async fn begin(conn: &mut Conn, ready: &Ready, now: Timestamp) -> Result<(u64, b
     let (lease, commit) = (&ready.lease, &ready.commit);
     let sql =
         "update jobs set pages = pages + 1, records = records + $5, requests = requests + $6, attempt = 0,
-            rescues = 0, lease_until = $7, moved_at = $3,
+            rescues = 0, lease_until = $7, moved_at = $3, reached = $9,
             last_progress_at = case when last_progress_at > $8 then last_progress_at else $3 end
         where id = $1 and generation = $2 and state = $4 and lease_until > $3
         returning records, last_progress_at";
@@ -256,6 +268,7 @@ async fn begin(conn: &mut Conn, ready: &Ready, now: Timestamp) -> Result<(u64, b
                 commit.requests,
                 commit.lease_until,
                 now.as_millisecond().saturating_sub(PROGRESS_EVERY_MS),
+                lease.turn.at,
             ],
         )
         .await?

@@ -5,15 +5,16 @@
 use domain::connector::Group;
 use domain::event::Event;
 use domain::id::{SourceId, SyncId};
-use domain::job::{JobState, SyncState};
+use domain::job::{JobState, Lane, SyncState};
 use domain::policy::Decision;
+use domain::policy::turn::{Class, Turn};
 use domain::trigger::Trigger;
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
 use super::budget::{self, BudgetRow};
-use super::closing;
 use super::schedule::{self, Tick};
+use super::{Lease, closing, turn};
 use crate::db::{Conn, args, to_json};
 use crate::dialect::{each, notify};
 use crate::error::StoreError;
@@ -143,11 +144,14 @@ pub(crate) async fn enqueue(
     {
         return Ok(Enqueued::TickTaken);
     }
-    let sql = "insert into syncs (source_id, stream_group, trigger, whole, state, created_at)
-        select id, $2, $3, true, $4, $5 from sources where id = $1 and removed_at is null
+    let class = Class::of(request.trigger, Lane::Forward);
+    let mut turn = begins(conn, request.source, class, now).await?;
+    let sql = "insert into syncs (source_id, stream_group, trigger, whole, state, created_at, class, turn)
+        select id, $2, $3, true, $4, $5, $6, $7 from sources where id = $1 and removed_at is null
         on conflict do nothing returning id";
     let running = SyncState::Running.as_str();
-    let args = args![request.source, request.group.name, request.trigger.as_str(), running, now];
+    let mut args = args![request.source, request.group.name, request.trigger.as_str(), running, now];
+    args.extend(args![class.rank(), turn.at - class.behind()]);
     let Some(row) = conn.row(sql, args).await? else {
         if request.tick.is_some() {
             schedule::skip(conn, request.source, request.group.name, now).await?;
@@ -158,8 +162,8 @@ pub(crate) async fn enqueue(
     record_request(conn, request.source, request.trigger, request.decision, Some(sync), now).await?;
     let streams = Streams::of(request.group);
     for place in &streams.0 {
-        let keys = None;
-        insert_jobs(conn, sync, place, keys, now).await?;
+        let made = insert_jobs(conn, sync, place, None, turn, now).await?;
+        turn.at = turn.at.saturating_add(turn.stride.saturating_mul(i64::try_from(made).unwrap_or(i64::MAX)));
         adopt(conn, request.source, sync, place.0, now).await?;
     }
     let row = conn.one("select count(*) as jobs from jobs where sync_id = $1", args![sync]).await?;
@@ -170,6 +174,12 @@ pub(crate) async fn enqueue(
         wake(conn).await?;
     }
     Ok(Enqueued::Started { sync, jobs })
+}
+
+/// Returns the place of the first job of a sync.
+async fn begins(conn: &mut Conn, source: SourceId, class: Class, now: Timestamp) -> Result<Turn, StoreError> {
+    let line = turn::line(conn, source, class, now).await?;
+    Ok(turn::with_tenant(conn, line, source, class).await?.begins(class))
 }
 
 async fn active(conn: &mut Conn, request: &Enqueue) -> Result<Enqueued, StoreError> {
@@ -200,18 +210,19 @@ pub(crate) async fn refuse(
     Ok(true)
 }
 
-/// Makes the jobs of the partitions `keys` of a stream that a page found, and returns how many.
+/// Makes the jobs of the partitions `keys` of a stream that a page of `lease` found, and returns how many.
 pub(crate) async fn jobs_of(
     conn: &mut Conn,
-    sync: SyncId,
+    lease: &Lease,
     place: &(&'static str, usize, bool),
     keys: &str,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    insert_jobs(conn, sync, place, Some(keys), now).await
+    let line = turn::line(conn, lease.source, lease.turn.class, now).await?;
+    insert_jobs(conn, lease.sync, place, Some(keys), line.follows(lease.turn), now).await
 }
 
-/// Makes a job for each partition that is to be read and has no active one.
+/// Makes a job for each partition that is to be read and has no active one, the first of them at `turn`.
 ///
 /// Also in a sync that closed as partial: a job of it that was blocked and went on finds work like any other. Never in
 /// one that a person stopped: its last pages may still find some.
@@ -220,10 +231,11 @@ async fn insert_jobs(
     sync: SyncId,
     (stream, priority, by_items): &(&'static str, usize, bool),
     keys: Option<&str>,
+    turn: Turn,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     let among = keys.map_or(String::new(), |_| {
-        format!("and partition.key in (select t.value ->> 0 from {})", each(conn, "$7"))
+        format!("and partition.key in (select t.value ->> 0 from {})", each(conn, "$10"))
     });
     // A stream of items is read when one is due; any other once in a sync, unless it was read a short while ago.
     let due = if *by_items {
@@ -239,9 +251,9 @@ async fn insert_jobs(
     let sql = format!(
         "insert into jobs (sync_id, source_id, stream_group, stream, partition, lane, state, priority, not_before,
              attempt, rescues, generation, again, cancel_requested, pages, records, rows_written, requests,
-             created_at)
+             created_at, class, turn, stride)
          select sync.id, sync.source_id, sync.stream_group, partition.stream, partition.key, 'forward', $3, $4, $5,
-             0, 0, 0, false, false, 0, 0, 0, 0, $5
+             0, 0, 0, false, false, 0, 0, 0, 0, $5, $7, $8 + $9 * (row_number() over (order by partition.key) - 1), $9
          from syncs as sync join partitions as partition on partition.source_id = sync.source_id
          where sync.id = $1 and sync.state in ('running', 'partial') and partition.stream = $2 and partition.active
              and not exists (select 1 from jobs as stopped where stopped.sync_id = sync.id
@@ -252,6 +264,7 @@ async fn insert_jobs(
     );
     let available = JobState::Available.as_str();
     let mut args = args![sync, *stream, available, *priority, now, PROBE_EVERY_MS];
+    args.extend(args![turn.class.rank(), turn.at, turn.stride]);
     args.extend(keys.map(Into::into));
     conn.execute(AssertSqlSafe(sql), args).await
 }

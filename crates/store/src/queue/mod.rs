@@ -10,6 +10,7 @@ pub(crate) mod rescue;
 pub(crate) mod retention;
 pub(crate) mod schedule;
 pub(crate) mod settle;
+pub(crate) mod turn;
 pub(crate) mod wakeup;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use domain::event::Event;
 use domain::id::{JobId, SourceId, SyncId};
 use domain::job::{JobState, Lane};
+use domain::policy::turn::{Class, Turn};
 use jiff::{SignedDuration, Timestamp};
 use sqlx::AssertSqlSafe;
 
@@ -49,6 +51,8 @@ pub struct Lease {
     pub lane: Lane,
     /// Which attempt this is since the last progress, from 1.
     pub attempt: u32,
+    /// Its place in the queue: the one that it was claimed at, or how far it has come since.
+    pub turn: Turn,
 }
 
 /// Who wants work.
@@ -119,7 +123,7 @@ fn among(conn: &Conn, sources: Option<&[SourceId]>, argument: &str) -> Result<(S
     Ok((sql, to_json(&ids)?))
 }
 
-/// Takes jobs that are due, the most urgent first. One whose row is damaged is set aside, so that it stops no other.
+/// Takes jobs that are due, in the order of their turns. One whose row is damaged is set aside, so that it stops no other.
 pub(crate) async fn claim(
     conn: &mut Conn,
     (claim, now, sizes): &(Claim, Timestamp, Arc<Sizes>),
@@ -137,12 +141,13 @@ pub(crate) async fn claim(
         "with taken as materialized (
              select id from jobs
              where state in ('available', 'scheduled', 'retryable') and not_before <= $1 {of} {except}
-             order by priority, not_before, id limit $2 {}
+             order by turn, priority, id limit $2 {}
          )
          update jobs set state = $3, attempt = attempt + 1, generation = generation + 1, lease_until = $4, node = $5,
-             worker = $6, again = false, started_at = coalesce(started_at, $1), moved_at = $1
+             worker = $6, again = false, reached = turn, started_at = coalesce(started_at, $1), moved_at = $1
          where id in (select id from taken)
-         returning id, generation, source_id, sync_id, stream_group, stream, partition, lane, attempt, priority",
+         returning id, generation, source_id, sync_id, stream_group, stream, partition, lane, attempt, priority,
+             class, turn, stride",
         skip_locked(conn),
     );
     let mut args = args![*now, claim.max, JobState::Running.as_str(), until, &claim.node, &claim.worker];
@@ -154,7 +159,8 @@ pub(crate) async fn claim(
         args.push(to_json(&ids)?.into());
     }
     let mut rows = conn.rows(AssertSqlSafe(sql), args).await?;
-    rows.sort_by_key(|row| (row.get::<i64>("priority").ok(), row.get::<i64>("id").ok()));
+    let place = |row: &Row| (["turn", "priority", "id"]).map(|it| row.get::<i64>(it).ok());
+    rows.sort_by_key(place);
     let mut leases = Vec::with_capacity(rows.len());
     for row in rows {
         let lease = match lease(&row, until) {
@@ -193,6 +199,11 @@ pub(crate) fn lease(row: &Row, until: Timestamp) -> Result<Lease, StoreError> {
         partition: row.get("partition")?,
         lane: row.word("lane", Lane::from_word, ("jobs", &id))?,
         attempt: u32::try_from(row.get::<i64>("attempt")?).map_err(|_| corrupt("jobs", id, "attempt"))?,
+        turn: Turn {
+            class: Class::from_rank(row.get("class")?),
+            at: row.get("turn")?,
+            stride: row.get("stride")?,
+        },
     })
 }
 

@@ -94,7 +94,8 @@ pub(crate) async fn nodes(conn: &mut Conn) -> Result<Vec<String>, StoreError> {
 }
 
 async fn stalled(conn: &mut Conn, (before, now): &(Timestamp, Timestamp)) -> Result<Vec<Lease>, StoreError> {
-    let sql = "select id, generation, source_id, sync_id, stream_group, stream, partition, lane, attempt, lease_until
+    let sql = "select id, generation, source_id, sync_id, stream_group, stream, partition, lane, attempt, lease_until,
+            class, turn, stride
         from jobs where state = 'running' and moved_at <= $1 and lease_until > $2 order by id limit $3";
     let rows = conn.rows(sql, args![*before, *now, STALLED_MAX]).await?;
     rows.iter()

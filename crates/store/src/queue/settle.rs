@@ -6,11 +6,12 @@ use domain::event::Event;
 use domain::id::{JobId, SourceId, SyncId};
 use domain::job::JobState;
 use domain::policy::Verdict;
+use domain::policy::turn::Turn;
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
 use super::budget::{self, BudgetRow};
-use super::{Lease, closing, enqueue};
+use super::{Lease, closing, enqueue, turn};
 use crate::db::{Arg, Conn, args};
 use crate::dialect::{for_update, without_nul};
 use crate::error::StoreError;
@@ -76,7 +77,13 @@ pub(crate) async fn end(
     }
     let fault = settlement.fault.clone().map(|(code, detail)| (without_nul(code), without_nul(detail)));
     let fault = fault.as_ref().map(|(code, detail)| (code.as_str(), detail.as_str()));
-    write(conn, lease, &step, fault, settlement.requests, now).await?;
+    let turn = match settlement.verdict {
+        Verdict::Yield => turn::after_page(conn, lease, now).await?,
+        // Once more is one more turn.
+        _ if step.state == JobState::Available && held.again => lease.turn.next(),
+        _ => lease.turn,
+    };
+    write(conn, lease, (&step, turn), fault, settlement.requests, now).await?;
     mark_partition(conn, lease, &settlement.verdict, step.state, fault, now).await?;
     if settlement.verdict == Verdict::StopSource {
         stop_source(conn, lease, fault, now).await?;
@@ -123,7 +130,7 @@ fn step(verdict: &Verdict, held: &Held, now: Timestamp) -> Result<Step, StoreErr
         Verdict::Complete => to(JobState::Completed, now, held.attempt),
         Verdict::Retry { at } => to(JobState::Retryable, at, held.attempt),
         Verdict::Snooze { until } => to(JobState::Scheduled, until, uncounted),
-        Verdict::Release => to(JobState::Available, now, uncounted),
+        Verdict::Release | Verdict::Yield => to(JobState::Available, now, uncounted),
         Verdict::Discard { .. } | Verdict::StopSource => to(JobState::Discarded, now, held.attempt),
         Verdict::Cancel => to(JobState::Cancelled, now, held.attempt),
         Verdict::WaitHere { .. } | Verdict::StartOver => {
@@ -135,13 +142,14 @@ fn step(verdict: &Verdict, held: &Held, now: Timestamp) -> Result<Step, StoreErr
 async fn write(
     conn: &mut Conn,
     lease: &Lease,
-    step: &Step,
+    (step, turn): (&Step, Turn),
     fault: Option<(&str, &str)>,
     requests: u64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let sql = "update jobs set state = $2, not_before = $3, attempt = $4, error_code = $5, error_detail = $6,
-            requests = requests + $7, finished_at = $8, again = false, lease_until = null, node = null, worker = null
+            requests = requests + $7, finished_at = $8, turn = $9, stride = $10, again = false, lease_until = null,
+            node = null, worker = null
         where id = $1";
     let finished_at = (!step.state.is_active()).then_some(now);
     let (code, detail) = fault.unzip();
@@ -155,7 +163,9 @@ async fn write(
             code,
             detail,
             requests,
-            finished_at
+            finished_at,
+            turn.at,
+            turn.stride
         ],
     )
     .await?;

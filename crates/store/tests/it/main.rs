@@ -34,3 +34,4 @@ mod stale;
 mod standing;
 mod story;
 mod tenants;
+mod turns;

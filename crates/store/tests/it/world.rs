@@ -226,6 +226,7 @@ pub(crate) fn commit(page: Page, pass: Pass, now: Timestamp) -> Commit {
         lease_until: now + SignedDuration::from_secs(60),
         group: &GROUP,
         ends: None,
+        rivals: None,
     }
 }
 

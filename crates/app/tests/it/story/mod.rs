@@ -19,3 +19,4 @@ mod servers;
 mod shutdown;
 mod states;
 mod tenants;
+mod turns;

@@ -1,0 +1,20 @@
+-- The order of claims: fair between tenants and sources. docs/decisions/0008-fair-order.md says how.
+
+alter table syncs add column class bigint not null default 2;
+alter table syncs add column turn bigint not null default 0;
+comment on column syncs.class is 'How urgent it is: 0 a person''s, 1 a hint''s, 2 a schedule''s, 3 another lane''s.';
+comment on column syncs.turn is 'Where its first job stood, without what its class stands behind.';
+create index syncs_under_way on syncs (class, source_id, turn) where state = 'running';
+
+alter table jobs add column class bigint not null default 2;
+alter table jobs add column turn bigint not null default 8192;
+alter table jobs add column stride bigint not null default 64;
+alter table jobs add column reached bigint not null default 8192;
+comment on column jobs.class is 'How urgent it is: 0 a person''s, 1 a hint''s, 2 a schedule''s, 3 another lane''s.';
+comment on column jobs.turn is 'Its place in the queue: the lowest is claimed first.';
+comment on column jobs.stride is 'How far apart the jobs of its sync stand.';
+comment on column jobs.reached is 'How far it has come since it was claimed, as a place in the queue.';
+drop index jobs_waiting;
+create index jobs_waiting on jobs (turn, priority, id, not_before)
+    where state in ('available', 'scheduled', 'retryable');
+create index jobs_turns on jobs (source_id, class, turn) where state in ('available', 'scheduled', 'retryable', 'running');
