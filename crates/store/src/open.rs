@@ -61,6 +61,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/sqlite/0008_turns.sql"),
         include_str!("../migrations/postgres/0008_turns.sql"),
     ),
+    (
+        9,
+        include_str!("../migrations/sqlite/0009_due.sql"),
+        include_str!("../migrations/postgres/0009_due.sql"),
+    ),
 ];
 
 /// How long the server keeps the locks of a transaction in which nothing is said. Ours say something at once, so one

@@ -123,6 +123,19 @@ fn among(conn: &Conn, sources: Option<&[SourceId]>, argument: &str) -> Result<(S
     Ok((sql, to_json(&ids)?))
 }
 
+/// Words a select of what waits and is due, the first to be claimed first. Jobs that are ready and those that wait for a
+/// time are each found by an index of their own: however many wait for a limit, they are not looked through.
+pub(crate) fn due(columns: &str, of: &str, most: &str, lock: &str) -> String {
+    let part = |states: &str| {
+        format!(
+            "select * from (select {columns}, turn as place, priority as urgency, id as number from jobs
+                 where {states} and not_before <= $1 {of} order by turn, priority, id limit {most} {lock}) as part"
+        )
+    };
+    let (ready, later) = (part("state = 'available'"), part("state in ('scheduled', 'retryable')"));
+    format!("select * from ({ready} union all {later}) as due order by place, urgency, number limit {most}")
+}
+
 /// Takes jobs that are due, in the order of their turns. One whose row is damaged is set aside, so that it stops no other.
 pub(crate) async fn claim(
     conn: &mut Conn,
@@ -138,17 +151,13 @@ pub(crate) async fn claim(
         }
     };
     let sql = format!(
-        "with taken as materialized (
-             select id from jobs
-             where state in ('available', 'scheduled', 'retryable') and not_before <= $1 {of} {except}
-             order by turn, priority, id limit $2 {}
-         )
+        "with taken as materialized ({})
          update jobs set state = $3, attempt = attempt + 1, generation = generation + 1, lease_until = $4, node = $5,
              worker = $6, again = false, reached = turn, started_at = coalesce(started_at, $1), moved_at = $1
          where id in (select id from taken)
          returning id, generation, source_id, sync_id, stream_group, stream, partition, lane, attempt, priority,
              class, turn, stride",
-        skip_locked(conn),
+        due("id", &format!("{of} {except}"), "$2", skip_locked(conn)),
     );
     let mut args = args![*now, claim.max, JobState::Running.as_str(), until, &claim.node, &claim.worker];
     if claim.sources.is_some() {
@@ -280,7 +289,10 @@ pub(crate) async fn next_due(
     let (of, ids) = among(conn, sources, "$1")?;
     let sql = format!(
         "select min(due) as due from (
-             select min(not_before) as due from jobs where state in ('available', 'scheduled', 'retryable') {of}
+             select min(not_before) as due from jobs where state in ('scheduled', 'retryable') {of}
+             union all
+             select min(due) as due
+             from (select not_before as due from jobs where state = 'available' {of} limit 1) as ready
              union all
              select min(lease_until) as due from jobs where state = 'running' {of}
          ) as times",

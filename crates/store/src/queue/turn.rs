@@ -9,17 +9,13 @@ use domain::policy::turn::{Class, Line, Turn};
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
-use super::Lease;
+use super::{Lease, due};
 use crate::db::{Conn, Row, args};
 use crate::error::StoreError;
 
 /// Jobs at the head of the queue among which another source's is looked for: more than a source has there whose jobs
 /// stand apart, and few enough for every page.
 const HEAD_MAX: u32 = 64;
-
-/// What waits and is due, the first to be claimed first.
-const WAITING: &str = "from jobs where state in ('available', 'scheduled', 'retryable') and not_before <= $1
-    order by turn, priority, id";
 
 /// Whom a job gives way to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,7 +50,7 @@ pub(super) async fn line(
     class: Class,
     now: Timestamp,
 ) -> Result<Line, StoreError> {
-    let head = conn.row(AssertSqlSafe(format!("select class, turn {WAITING} limit 1")), args![now]).await?;
+    let head = conn.row(AssertSqlSafe(due("class, turn", "", "1", "")), args![now]).await?;
     let waits = head.as_ref().map(of_row).transpose()?;
     let sql = "select
             (select max(reached - class * $3) from jobs where state = 'running') as served,
@@ -94,7 +90,7 @@ pub(crate) async fn others(
     rivals: &Rivals,
     now: Timestamp,
 ) -> Result<(Others, Turn), StoreError> {
-    let sql = format!("select source_id, class, turn {WAITING} limit {HEAD_MAX}");
+    let sql = due("source_id, class, turn", "", &HEAD_MAX.to_string(), "");
     let head = conn.rows(AssertSqlSafe(sql), args![now]).await?;
     let (mut first, mut is_alone) = (None, true);
     for row in &head {
