@@ -27,8 +27,9 @@ pub use service::record::{RecordPage, RecordQuery};
 pub use service::schedule::{Schedule, ScheduleRow};
 pub use service::source::{AddSource, SourceChanges, provider_specs};
 pub use service::status::{GroupStatus, LastError, Progress, StatusPage};
+pub use service::why::GroupWhy;
 pub use service::{Checked, Finding, Maintenance, Options, Requested, SealingKey, SyncService};
 pub use store::{
-    ChoreRun, EventRow, JobCounts, JobError, JobRow, KeyError, KillAt, NewToken, PartitionPage, PartitionRow,
-    Principal, Secret, SecretChange, SourceRow, SyncRow, TenantRow, TokenRow,
+    ChoreRun, EventRow, JobCounts, JobError, JobRow, KeyError, KillAt, LastDecision, NewToken, PartitionPage,
+    PartitionRow, Principal, Secret, SecretChange, SourceRow, SyncRow, TenantRow, TokenRow,
 };

@@ -32,6 +32,7 @@ pub use event::EventRow;
 pub use open::Options;
 pub use queue::budget::BudgetRow;
 pub use queue::chore::{ChoreEnd, ChoreRun, ChoreTurn, StoredChore};
+pub use queue::decision::LastDecision;
 pub use queue::enqueue::{Enqueue, Enqueued, Refuse, StoredFacts};
 pub use queue::rescue::{RESCUES_MAX, Woken};
 pub use queue::retention::{Expiry, Removed, Sizes};
@@ -46,6 +47,7 @@ pub use read::status::{
     Among, Standing, StatusQuery, StatusRows, StoredStatus,
     partitions::{PartitionPage, PartitionRow},
 };
+pub use read::why::StoredWhy;
 pub use read::{JobCounts, JobError, JobRow, SyncRow};
 pub use source::{NewSource, SecretChange, SourceChange, SourceRow};
 pub use tenant::{MakeToken, NewToken, Principal, TenantRow, TokenRow};

@@ -66,6 +66,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/sqlite/0009_due.sql"),
         include_str!("../migrations/postgres/0009_due.sql"),
     ),
+    (
+        10,
+        include_str!("../migrations/sqlite/0010_decisions.sql"),
+        include_str!("../migrations/postgres/0010_decisions.sql"),
+    ),
 ];
 
 /// How long the server keeps the locks of a transaction in which nothing is said. Ours say something at once, so one

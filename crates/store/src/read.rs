@@ -5,6 +5,7 @@
 pub(crate) mod list;
 pub(crate) mod record;
 pub(crate) mod status;
+pub(crate) mod why;
 
 use domain::id::{JobId, SourceId, SyncId, TenantId};
 use domain::job::{JobState, Lane, SyncState};

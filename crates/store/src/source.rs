@@ -264,7 +264,8 @@ pub(crate) async fn secret(
 }
 
 /// Our own tables with rows of a source, children first.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
+    "decisions",
     "learned",
     "events",
     "jobs",

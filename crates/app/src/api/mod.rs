@@ -23,6 +23,7 @@ mod source;
 mod status;
 mod sync;
 mod tenant;
+mod why;
 mod word;
 
 use std::num::NonZeroU32;
@@ -139,6 +140,7 @@ fn quick() -> OpenApiRouter<Api> {
         .routes(routes!(status::show))
         .routes(routes!(source::list, source::add))
         .routes(routes!(source::show, source::change, source::remove))
+        .routes(routes!(why::show))
         .routes(routes!(source::streams))
         .routes(routes!(source::partitions))
         .routes(routes!(schedule::list))

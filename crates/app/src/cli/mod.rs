@@ -14,6 +14,7 @@ mod sync;
 mod tenant;
 mod token;
 mod view;
+mod why;
 
 use std::path::PathBuf;
 
@@ -130,6 +131,8 @@ pub(crate) enum Command {
     Sync(sync::SyncCommand),
     /// Show where every source stands
     Status(status::StatusArgs),
+    /// Say what keeps a source from being synced now, and when it will be
+    Why(why::WhyArgs),
     /// Make, list and revoke tenants, who own sources
     #[command(
         subcommand,
@@ -181,6 +184,7 @@ pub(crate) async fn run(command: Command, app: App) -> anyhow::Result<Exit> {
         Command::Source(command) => source::run(command, &app).await,
         Command::Sync(command) => sync::run(command, &app).await,
         Command::Status(args) => status::run(&args, &app).await,
+        Command::Why(args) => why::run(&args, &app).await,
         Command::Tenant(command) => tenant::run(command, &app).await,
         Command::Token(command) => token::run(command, &app).await,
         Command::Chore(command) => chore::run(command, &app).await,

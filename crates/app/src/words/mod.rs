@@ -3,12 +3,14 @@
 //! The only home of such sentences. It never quotes a provider's answer, and never decides anything.
 
 mod fault;
+mod why;
 
 use domain::policy::{Decision, Reason};
 use engine::provider_specs;
 use jiff::Timestamp;
 
 pub(crate) use fault::fault;
+pub(crate) use why::{last, why};
 
 use crate::output::{clock_time, count, span};
 

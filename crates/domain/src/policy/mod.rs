@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
 
 use crate::fault::Fault;
+use crate::job::words;
 use crate::trigger::Trigger;
 
 /// What the policy knows of a source and stream group.
@@ -126,6 +127,8 @@ pub enum Action {
     Block,
 }
 
+words!(Action { Start => "start", Skip => "skip", Block => "block" });
+
 /// Why; a closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -145,6 +148,8 @@ pub enum Reason {
     /// A whole sync of the same group is active.
     AlreadySyncing,
 }
+
+words!(Reason { Ready => "ready", Disabled => "disabled", NoOwner => "no_owner", NothingToSync => "nothing_to_sync", CooldownActive => "cooldown_active", RateLimited => "rate_limited", AlreadySyncing => "already_syncing" });
 
 /// The numbers behind a decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

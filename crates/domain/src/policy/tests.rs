@@ -609,3 +609,16 @@ proptest! {
         prop_assert!(at.duration_since(now) <= RESET_MAX);
     }
 }
+
+#[test]
+fn the_words_of_a_decision_read_back() {
+    for &action in Action::ALL {
+        assert_eq!(Action::from_word(action.as_str()), Some(action));
+        assert_eq!(serde_json::to_value(action).unwrap(), action.to_string());
+    }
+    for &reason in Reason::ALL {
+        assert_eq!(Reason::from_word(reason.as_str()), Some(reason));
+        assert_eq!(serde_json::to_value(reason).unwrap(), reason.to_string());
+    }
+    assert_eq!(Reason::from_word("boredom"), None);
+}

@@ -10,6 +10,7 @@ pub(crate) mod schedule;
 pub(crate) mod source;
 pub(crate) mod status;
 mod tenant;
+pub(crate) mod why;
 
 use std::sync::Arc;
 

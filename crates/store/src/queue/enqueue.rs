@@ -14,14 +14,14 @@ use sqlx::AssertSqlSafe;
 
 use super::budget::{self, BudgetRow};
 use super::schedule::{self, Tick};
-use super::{Lease, closing, turn};
+use super::{Lease, closing, decision, turn};
 use crate::db::{Conn, args, to_json};
 use crate::dialect::{each, notify};
 use crate::error::StoreError;
 use crate::event::{self, About};
 
 /// How long an invalid partition is left alone: it is probed once a day.
-const PROBE_EVERY_MS: i64 = 24 * 60 * 60 * 1000;
+pub(crate) const PROBE_EVERY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// What the store knows of a source and stream group, for the policy.
 #[derive(Clone, Debug)]
@@ -159,7 +159,15 @@ pub(crate) async fn enqueue(
         return active(conn, request).await;
     };
     let sync = SyncId(row.get("id")?);
-    record_request(conn, request.source, request.trigger, request.decision, Some(sync), now).await?;
+    record_request(
+        conn,
+        (request.source, request.group.name),
+        request.trigger,
+        request.decision,
+        Some(sync),
+        now,
+    )
+    .await?;
     let streams = Streams::of(request.group);
     for place in &streams.0 {
         let made = insert_jobs(conn, sync, place, None, turn, now).await?;
@@ -206,7 +214,8 @@ pub(crate) async fn refuse(
             schedule::skip(conn, refused.source, group, *now).await?;
         }
     }
-    record_request(conn, refused.source, refused.trigger, refused.decision, None, *now).await?;
+    record_request(conn, (refused.source, refused.group.name), refused.trigger, refused.decision, None, *now)
+        .await?;
     Ok(true)
 }
 
@@ -288,12 +297,13 @@ async fn adopt(
 /// Keeps what was asked and answered.
 pub(crate) async fn record_request(
     conn: &mut Conn,
-    source: SourceId,
+    (source, group): (SourceId, &str),
     trigger: Trigger,
     decision: Decision,
     sync: Option<SyncId>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    decision::keep(conn, (source, group), trigger, decision, sync, now).await?;
     let event = Event::SyncRequest { installation_id: source, trigger, result: decision };
     event::record(conn, now, &event, About { source, sync, job: None }).await
 }

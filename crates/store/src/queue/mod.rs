@@ -5,6 +5,7 @@
 pub(crate) mod budget;
 pub(crate) mod chore;
 pub(crate) mod closing;
+pub(crate) mod decision;
 pub(crate) mod enqueue;
 pub(crate) mod rescue;
 pub(crate) mod retention;

@@ -30,6 +30,7 @@ const ENDPOINTS: &[(&str, &str, &str)] = &[
     ("PUT", "/api/v1/sources/{source}/schedules/{group}", "admin"),
     ("GET", "/api/v1/sources/{source}/status", "viewer"),
     ("GET", "/api/v1/sources/{source}/streams", "viewer"),
+    ("GET", "/api/v1/sources/{source}/why", "viewer"),
     ("GET", "/api/v1/status", "viewer"),
     ("GET", "/api/v1/syncs", "viewer"),
     ("POST", "/api/v1/syncs", "operator"),

@@ -20,3 +20,4 @@ mod shutdown;
 mod states;
 mod tenants;
 mod turns;
+mod why;

@@ -42,6 +42,11 @@ pub(crate) async fn service_that_holds(database: &Database) -> SyncService {
     SyncService::open(options).await.unwrap()
 }
 
+/// Sets an engine up as the program does.
+pub(crate) fn engine_options(database: &Database, workers: usize) -> Options {
+    options(database, workers)
+}
+
 fn options(database: &Database, workers: usize) -> Options {
     Options {
         database_url: database.url().to_owned(),

@@ -21,7 +21,7 @@ mod wait;
 pub(crate) use client::Client;
 pub(crate) use database::{Database, on_both};
 pub(crate) use engine::{
-    Work, epoch_ms, every_record, service, service_at, service_that_holds, service_with,
+    Work, engine_options, epoch_ms, every_record, service, service_at, service_that_holds, service_with,
 };
 pub(crate) use git::{Git, run_at as git_at};
 pub(crate) use host::{Host, landed_tables};
