@@ -16,11 +16,13 @@ mod site;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use domain::connector::Connector;
 use domain::fault::Fault;
 use domain::job::Lane;
-use domain::page::Read;
+use domain::page::{Headers, Read, Response};
 use domain::source::Settings;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use self::reference::{Provider, Reference};
@@ -55,6 +57,40 @@ fn assert_serves_its_streams<P: Provider>(connector: &dyn Connector, synced: &Re
         cursor: None,
     };
     assert!(matches!(connector.step(&read, &[]), Err(Fault::Malformed { .. })), "{}", spec.provider);
+}
+
+/// An answer to who the credential belongs to.
+fn told(status: u16, body: &str) -> Response {
+    Response {
+        status,
+        headers: Headers(Vec::new()),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        url: String::new(),
+        requested_at: Timestamp::UNIX_EPOCH,
+        received_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+#[test]
+fn the_owner_of_a_credential_is_whoever_the_provider_names() {
+    let settings = Settings { base_url: "https://provider.example/api".to_owned(), options: json!({}) };
+    for connector in crate::ALL {
+        let provider = connector.spec().provider;
+        let request = connector.identify(&settings).unwrap();
+        assert!(request.url.starts_with("https://provider.example/api/"), "{provider}: {}", request.url);
+        let person = json!({ "id": 7, "accountId": "7", "key": "7", "login": "ada", "name": "ada" });
+        for (status, body, owner) in [
+            (200, person.to_string(), Ok(Some("7".to_owned()))),
+            (200, "{}".to_owned(), Ok(None)),
+            // A credential of nobody, such as one of a bot that a repository has.
+            (403, "{}".to_owned(), Ok(None)),
+            (404, "{}".to_owned(), Ok(None)),
+            (401, "{}".to_owned(), Err(Fault::Unauthorized)),
+            (200, "<html>".to_owned(), Err(Fault::Malformed { what: "the owner: no JSON".to_owned() })),
+        ] {
+            assert_eq!(connector.owner(&told(status, &body)), owner, "{provider}: {status} {body}");
+        }
+    }
 }
 
 #[test]

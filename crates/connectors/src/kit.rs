@@ -7,10 +7,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::page::Headers;
+use domain::fault::Fault;
+use domain::page::{Headers, Response};
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 mod object;
@@ -91,6 +93,26 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// Escapes a value for a path segment or a query value.
 pub(crate) fn escaped(value: &str) -> String {
     utf8_percent_encode(value, ESCAPED).to_string()
+}
+
+/// Reads who a credential belongs to: the first of these fields that the answer has. A credential that may not ask has no
+/// owner to be told of; every other fault is the request's.
+pub(crate) fn owner(
+    checked: Result<(), Fault>,
+    response: &Response,
+    fields: &[&str],
+) -> Result<Option<String>, Fault> {
+    match checked {
+        Err(Fault::Denied | Fault::Gone) => return Ok(None),
+        checked => checked?,
+    }
+    let body: Value = serde_json::from_slice(&response.body).map_err(|_| malformed("the owner: no JSON"))?;
+    let named = fields.iter().find_map(|field| match body.get(field)? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    });
+    Ok(named)
 }
 
 /// Returns how long `retry-after` asks to wait, where it counts seconds; anything else is ignored.

@@ -2,7 +2,7 @@
 //!
 //! A connector describes requests and reads responses. It never sends, waits, stores or looks at a clock.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::fault::Fault;
 use crate::page::{Page, Partition, Read, Request, Response};
@@ -22,6 +22,14 @@ pub trait Connector: Send + Sync {
 
     /// Reads what an answer says of budgets; called for every answer, also 304 and errors.
     fn meter(&self, request: &Request, response: &Response) -> Vec<Meter>;
+
+    /// Returns the request that tells whom the credential belongs to; asked once for each credential, because all
+    /// credentials of one owner share their budgets. `None` where nobody tells.
+    fn identify(&self, source: &Settings) -> Option<Request>;
+
+    /// Reads from that answer who it is: a word that is the owner's own at this address and never changes; `None`
+    /// where the credential has no owner that can be asked for.
+    fn owner(&self, response: &Response) -> Result<Option<String>, Fault>;
 }
 
 /// What a connector wants next.
@@ -182,10 +190,14 @@ impl Stream {
 /// What a provider is known to bear, beside what its answers say.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Requests of one account that one of our processes has under way at most.
+    /// Requests of one account that all our processes together have under way at most.
     pub concurrent_max: usize,
     /// Requests a minute that the provider's own service bears; not applied to other hosts of the same software.
     pub per_minute: Option<u32>,
     /// The size of an unknown budget: what a new account is assumed to have.
     pub budget: Option<u64>,
+    /// How long a budget's window is. One of a minute or less is not in the ledger.
+    pub budget_window: SignedDuration,
+    /// Whether an answer that nothing has changed costs nothing of a budget.
+    pub unchanged_is_free: bool,
 }

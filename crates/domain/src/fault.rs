@@ -70,6 +70,9 @@ pub enum Cause {
     /// The answer is larger than we accept.
     #[error("the answer is too large")]
     TooLarge,
+    /// The database did not say whether the request may be made.
+    #[error("the budget ledger does not answer")]
+    Ledger,
     /// More redirects than we follow, or one to where we may not go.
     #[error("a redirect that cannot be followed")]
     Redirect,
@@ -90,6 +93,7 @@ impl Fault {
                 Cause::Tls => "no_secure_connection",
                 Cause::Cut => "answer_cut",
                 Cause::TooLarge => "answer_too_large",
+                Cause::Ledger => "no_ledger",
                 Cause::Redirect => "bad_redirect",
             },
             Self::Unauthorized => "unauthorized",

@@ -1,68 +1,46 @@
-//! One source's way out: its credential, its budgets, its pace, and how many requests it may have under way.
+//! One source's way out: its credential, and the budgets, the pace and the room of the account that it belongs to.
 //!
 //! Every request of every job goes through [`Account::get`]; nothing may ask a provider beside it.
 
+mod bucket;
 pub(crate) mod budget;
+pub(crate) mod gate;
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::connector::{Auth, Connector, Spec};
+use domain::connector::{Auth, Connector};
 use domain::fault::{Cause, Fault};
 use domain::page::{Request, Response};
+use domain::policy::ledger::Class;
 use domain::source::Settings;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
-use store::{BudgetRow, Secret};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use store::{Secret, Store};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument as _;
 use url::Url;
 
 use crate::clock::Clock;
 use crate::http::{Access, Answer, Http, fixed_headers, is_same_keeper};
 use crate::room::Room;
-use budget::{Budgets, Grant};
+use budget::{End, Pass, Stop};
+use gate::Gate;
 
-/// What all jobs of a source share in this process.
-#[derive(Debug)]
-pub(crate) struct Gate {
-    /// The provider's word.
-    pub(crate) provider: &'static str,
-    pub(crate) budgets: Budgets,
-    under_way: Semaphore,
-    /// Requests that pages may have under way before they have room for the answers.
-    turns: Arc<Semaphore>,
-    turns_max: usize,
-    pace: Option<DefaultDirectRateLimiter>,
-}
-
-impl Gate {
-    /// Makes the gate of a source. The pace belongs to the provider's own service; other hosts of the same software
-    /// set limits of their own and state them.
-    pub(crate) fn new(spec: &Spec, base_url: &str, in_flight_max: usize, budgets: Budgets) -> Self {
-        let per_minute = spec.limits.per_minute.filter(|_| spec.default_base_url == Some(base_url));
-        let quota = per_minute.and_then(NonZeroU32::new).map(Quota::per_minute);
-        let under_way_max = spec.limits.concurrent_max.min(in_flight_max).max(1);
-        // A page that has room must always find a way for its next request, or the room would never be free again.
-        let turns_max = under_way_max * 3 / 4;
-        Self {
-            provider: spec.provider,
-            budgets,
-            under_way: Semaphore::new(under_way_max),
-            turns: Arc::new(Semaphore::new(turns_max)),
-            turns_max,
-            pace: quota.map(RateLimiter::direct),
-        }
-    }
+/// How a job asks the ledger: where, as which node, and for whose requests.
+#[derive(Clone)]
+pub(crate) struct Payer {
+    pub(crate) store: Store,
+    pub(crate) node: String,
+    pub(crate) class: Class,
 }
 
 /// One source's way out, for the length of a job.
 pub(crate) struct Account {
     connector: &'static dyn Connector,
     gate: Arc<Gate>,
+    payer: Payer,
     base: Url,
     headers: HeaderMap,
     token: Option<Secret>,
@@ -80,7 +58,7 @@ impl Account {
         connector: &'static dyn Connector,
         settings: &Settings,
         token: Option<Secret>,
-        gate: Arc<Gate>,
+        (gate, payer): (Arc<Gate>, Payer),
         http: Http,
         clock: Clock,
     ) -> Result<Self, Fault> {
@@ -96,6 +74,7 @@ impl Account {
         Ok(Self {
             connector,
             gate,
+            payer,
             base,
             headers,
             token,
@@ -107,11 +86,6 @@ impl Account {
         })
     }
 
-    /// Returns what is known of the budgets, for the database.
-    pub(crate) fn budgets(&self) -> Vec<BudgetRow> {
-        self.gate.budgets.rows()
-    }
-
     /// Returns the size of the largest answer so far, once there was one.
     pub(crate) fn body_bytes_max(&self) -> Option<usize> {
         Some(self.body_bytes_max.load(Ordering::Relaxed)).filter(|it| *it > 0)
@@ -119,8 +93,7 @@ impl Account {
 
     /// Waits for leave to ask for so many answers without room for them; `None` where there is no such leave.
     pub(crate) async fn turn(&self, answers: usize) -> Option<OwnedSemaphorePermit> {
-        let turns = u32::try_from(answers).ok().filter(|_| answers <= self.gate.turns_max)?;
-        self.gate.turns.clone().acquire_many_owned(turns).await.ok()
+        self.gate.turn(answers).await
     }
 
     /// Asks, when the budgets allow it, and reads off the answer what it says of them.
@@ -139,22 +112,16 @@ impl Account {
                 "a link to another server than the base URL; give the address that the provider names itself";
             return (Err(Fault::Malformed { what: what.to_owned() }), 0);
         }
-        let Ok(_permit) = self.gate.under_way.acquire().await else {
+        let Some(_permit) = self.gate.enter().await else {
             return (Err(Fault::Transient { after: None, cause: Cause::Connect }), 0);
         };
-        if let Some(pace) = &self.gate.pace {
-            pace.until_ready().await;
-        }
-        let now = self.clock.now();
-        let grant = match self.gate.budgets.admit(request.bucket, now) {
-            Ok(grant) => grant,
-            Err(spent) => {
-                return (Err(Fault::RateLimited { until: Some(spent.until), bucket: spent.bucket }), 0);
-            }
+        let pass = match self.admit(request.bucket).await {
+            Ok(pass) => pass,
+            Err(fault) => return (Err(fault), 0),
         };
         // If this future is dropped half-way, the request still counts as under way until the budget's window ends;
         // the guard gives it back.
-        let mut under_way = UnderWay { gate: &self.gate, grant: Some(grant), clock: &self.clock };
+        let mut under_way = UnderWay { gate: &self.gate, pass: Some(pass), clock: &self.clock };
         let access = Access {
             base: &self.base,
             headers: &self.headers,
@@ -174,19 +141,39 @@ impl Account {
         self.body_bytes_max.fetch_max(response.body.len(), Ordering::Relaxed);
         self.body_bytes.store(response.body.len() + response.body.len() / 8, Ordering::Relaxed);
         let meters = self.connector.meter(request, response);
-        under_way.finish(&meters);
+        let end = if matches!(answer, Ok(Answer::NotModified(_))) { End::Unchanged } else { End::Answered };
+        under_way.finish(end, &meters);
         let refused = meters.iter().find(|it| it.refused.is_some());
         if let Some(meter) = refused {
             let labels = [("provider", self.connector.spec().provider), ("bucket", meter.bucket)];
             metrics::counter!("syncline_limits_met_total", &labels).increment(1);
             // The budget knows how long, also where the answer named no time.
-            let until = self.gate.budgets.admit(request.bucket, self.clock.now()).err().map(|it| it.until);
+            let until = self.gate.budgets.refused_until(request.bucket, self.clock.now());
             return (Err(Fault::RateLimited { until, bucket: meter.bucket }), sent);
         }
         if let Some(fault) = server_error(response) {
             return (Err(fault), sent);
         }
         (answer, sent)
+    }
+
+    /// Lets a request go, taking a grant first where it needs one; or says how long its budget is spent.
+    async fn admit(&self, bucket: &'static str) -> Result<Pass, Fault> {
+        let Payer { store, node, class } = &self.payer;
+        // A grant that was taken may be spent by others before this request comes to it.
+        for _ in 0..GRANTS_MAX {
+            let now = self.clock.now();
+            let wanted = match self.gate.budgets.admit(bucket, *class, now) {
+                Ok(pass) => return Ok(pass),
+                Err(Stop::Spent(until)) => return Err(Fault::RateLimited { until: Some(until), bucket }),
+                Err(Stop::Ungranted(wanted)) => wanted,
+            };
+            if let Err(error) = self.gate.ask(store, node, (wanted, *class), now).await {
+                tracing::warn!(%error, "cannot take a grant");
+                return Err(Fault::Transient { after: None, cause: Cause::Ledger });
+            }
+        }
+        Err(Fault::Transient { after: None, cause: Cause::Ledger })
     }
 
     /// Counts an answer, or its absence under the fault's word.
@@ -205,21 +192,21 @@ impl Account {
 
 struct UnderWay<'a> {
     gate: &'a Gate,
-    grant: Option<Grant>,
+    pass: Option<Pass>,
     clock: &'a Clock,
 }
 
 impl UnderWay<'_> {
-    fn finish(&mut self, meters: &[domain::connector::Meter]) {
-        if let Some(grant) = self.grant.take() {
-            self.gate.budgets.finish(&grant, meters, self.clock.now());
+    fn finish(&mut self, end: End, meters: &[domain::connector::Meter]) {
+        if let Some(pass) = self.pass.take() {
+            self.gate.budgets.finish(&pass, end, meters, self.clock.now());
         }
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.finish(&[]);
+        self.finish(End::Unknown, &[]);
     }
 }
 
@@ -231,3 +218,6 @@ fn server_error(response: &Response) -> Option<Fault> {
     let after = after.map(Duration::from_secs);
     Some(Fault::Transient { after, cause: Cause::Server(response.status) })
 }
+
+/// Grants that one request may see others spend; each is of a request at least, so this is more than wait for them.
+const GRANTS_MAX: u32 = 256;

@@ -105,18 +105,49 @@ impl Fetcher<'_> {
                 }
                 Err(why) => why,
             };
-            let Why::Fault { fault, verdict: Verdict::WaitHere { until } } = &missed else {
-                return Err(Missed { why: missed, requests });
-            };
-            tracing::debug!(stream = self.stream, partition = self.partition, fault = fault.code(), %until, "waiting");
-            // A limit is a wait, not a failure: it uses up no attempt.
-            if !matches!(fault, Fault::RateLimited { .. }) {
-                attempt += 1;
-            }
-            if !self.wait(*until).await {
-                return Err(Missed { why: Why::Stopped, requests });
+            if let Err(why) = self.bear(missed, &mut attempt).await {
+                return Err(Missed { why, requests });
             }
         }
+    }
+
+    /// Asks whom the credential belongs to, and returns that with how many requests it took.
+    pub(crate) async fn identify(&self, request: &Request) -> Result<(Option<String>, u64), Missed> {
+        let mut requests = 0;
+        let mut attempt = self.attempt.max(1);
+        loop {
+            let why = match self.try_identify(request, &mut requests, &mut attempt).await {
+                Ok(owner) => return Ok((owner, requests)),
+                Err(why) => why,
+            };
+            if let Err(why) = self.bear(why, &mut attempt).await {
+                return Err(Missed { why, requests });
+            }
+        }
+    }
+
+    async fn try_identify(
+        &self,
+        request: &Request,
+        requests: &mut u64,
+        attempt: &mut u32,
+    ) -> Result<Option<String>, Why> {
+        let room = self.until_stopped(self.room(1)).await?;
+        let sending = self.send(std::slice::from_ref(request), None, &room, requests, attempt);
+        let Sent::All(got) = self.bear_silence(&room, sending).await? else { return Ok(None) };
+        let Some(answer) = got.first() else { return Ok(None) };
+        self.connector.owner(answer).map_err(|fault| self.judge(fault, *attempt))
+    }
+
+    /// Waits in place where the policy says so; any other reason is for the job to settle.
+    async fn bear(&self, why: Why, attempt: &mut u32) -> Result<(), Why> {
+        let Why::Fault { fault, verdict: Verdict::WaitHere { until } } = &why else { return Err(why) };
+        tracing::debug!(stream = self.stream, partition = self.partition, fault = fault.code(), %until, "waiting");
+        // A limit is a wait, not a failure: it uses up no attempt.
+        if !matches!(fault, Fault::RateLimited { .. }) {
+            *attempt += 1;
+        }
+        if self.wait(*until).await { Ok(()) } else { Err(Why::Stopped) }
     }
 
     async fn try_fetch(
@@ -362,4 +393,4 @@ fn worse(known: Option<Fault>, other: Fault) -> Fault {
 }
 
 /// How long a provider may be silent before its job takes no place any more: ten times what one usually takes.
-const SILENCE: Duration = Duration::from_secs(2);
+pub(crate) const SILENCE: Duration = Duration::from_secs(2);

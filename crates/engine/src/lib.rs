@@ -21,6 +21,7 @@ pub use error::{Error, OpenError};
 pub use http::{HttpLimits, check_base_url, install_tls};
 pub use maintenance::ChoreRow;
 pub use scheduler::SchedulerHealth;
+pub use service::budget::SourceBudget;
 pub use service::gauge::BudgetLeft;
 pub use service::list::{JobQuery, SyncQuery};
 pub use service::record::{RecordPage, RecordQuery};

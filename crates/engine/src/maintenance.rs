@@ -232,9 +232,12 @@ impl SyncService {
 
     /// Frees jobs whose lease ran out, and those of processes of this machine that are no more.
     pub(crate) async fn rescue_lost(&self) -> Result<u64, StoreError> {
-        let dead: Vec<String> =
-            self.store.nodes().await?.into_iter().filter(|it| node::is_dead(it)).collect();
-        let rescued = self.store.rescue(&dead, self.clock.now()).await?;
+        let now = self.clock.now();
+        let nodes = self.store.nodes(now).await?;
+        let (dead, alive): (Vec<String>, Vec<String>) = nodes.into_iter().partition(|it| node::is_dead(it));
+        let others = alive.iter().filter(|it| **it != self.pool.node).count() as u64;
+        self.pool.share_with(others + 1);
+        let rescued = self.store.rescue(&dead, now).await?;
         if rescued > 0 {
             tracing::info!(rescued, "jobs whose worker is gone can be claimed again");
         }
@@ -271,7 +274,7 @@ async fn stuck(service: &SyncService) -> Result<Did, Error> {
             ?verdict,
             "the job is stuck"
         );
-        let settlement = Settlement { verdict, fault, requests: 0, budgets: Vec::new() };
+        let settlement = Settlement { verdict, fault, requests: 0 };
         match service.store.settle(&lease, settlement, now).await {
             Ok(()) => interrupted += 1,
             // It moved on meanwhile.

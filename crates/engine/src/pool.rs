@@ -4,19 +4,20 @@
 
 pub(crate) mod node;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::connector::Spec;
 use domain::id::{JobId, SourceId};
 use domain::policy::Thresholds;
+use jiff::Timestamp;
 use store::{Beat, BudgetRow, Lease, Rivals, Signals};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::account::Gate;
 use crate::account::budget::Budgets;
+use crate::account::gate::Gate;
 use crate::http::Http;
 use crate::room::Bodies;
 
@@ -33,7 +34,11 @@ pub(crate) struct Pool {
     pub(crate) refused: Arc<Notify>,
     /// When the scheduler last looked for ticks without trouble, in epoch milliseconds; zero is never.
     pub(crate) scheduled_at: AtomicI64,
-    gates: Mutex<HashMap<SourceId, Arc<Gate>>>,
+    /// By account.
+    gates: Mutex<HashMap<String, Arc<Gate>>>,
+    /// How many nodes are at work, this one among them.
+    nodes: AtomicU64,
+    identifying: Mutex<HashMap<SourceId, Arc<tokio::sync::Mutex<()>>>>,
     held: Mutex<HashMap<JobId, Held>>,
 }
 
@@ -72,6 +77,8 @@ impl Pool {
             refused: Arc::default(),
             scheduled_at: AtomicI64::new(0),
             gates: Mutex::default(),
+            nodes: AtomicU64::new(1),
+            identifying: Mutex::default(),
             held: Mutex::default(),
         }
     }
@@ -157,40 +164,62 @@ impl Pool {
         }
     }
 
-    /// Returns the gate that all jobs of a source go through, if there is one yet.
-    pub(crate) fn known_gate(&self, source: SourceId) -> Option<Arc<Gate>> {
-        self.gates().get(&source).cloned()
+    /// Returns the gate that all jobs of an account go through, if there is one yet.
+    pub(crate) fn known_gate(&self, account: &str) -> Option<Arc<Gate>> {
+        self.gates().get(account).cloned()
     }
 
-    /// Returns the gates of all sources that were asked here.
-    pub(crate) fn known_gates(&self) -> Vec<(SourceId, Arc<Gate>)> {
-        self.gates().iter().map(|(source, gate)| (*source, gate.clone())).collect()
+    /// Returns the gates of all accounts that were asked here.
+    pub(crate) fn known_gates(&self) -> Vec<Arc<Gate>> {
+        self.gates().values().cloned().collect()
     }
 
-    /// Returns the gates of the sources whose jobs run here, and of those with a refusal that nobody else knows yet.
-    pub(crate) fn gates_in_use(&self) -> Vec<(SourceId, Arc<Gate>)> {
-        let running: HashSet<SourceId> = self.held().values().map(|it| it.source).collect();
-        let mut gates = self.known_gates();
-        gates.retain(|(source, gate)| running.contains(source) || gate.budgets.is_untold());
-        gates
+    /// Returns the gates of the accounts that jobs ask here, and of those that owe the ledger anything.
+    pub(crate) fn gates_in_use(&self, now: Timestamp) -> Vec<Arc<Gate>> {
+        // The map itself holds each once.
+        let in_use = |gate: &&Arc<Gate>| Arc::strong_count(gate) > 1 || gate.budgets.owes(now);
+        self.gates().values().filter(in_use).cloned().collect()
     }
 
-    /// Makes the gate of a source, with what the database knows of its budgets.
+    /// Makes the gate of an account, with what the database knows of its budgets.
     pub(crate) fn make_gate(
         &self,
-        source: SourceId,
         spec: &Spec,
         base_url: &str,
-        rows: Vec<BudgetRow>,
+        account: &str,
+        rows: &[BudgetRow],
+        now: Timestamp,
     ) -> Arc<Gate> {
         let mut gates = self.gates();
         let new = || {
-            let budgets = Budgets::new(self.thresholds, self.refused.clone());
-            Arc::new(Gate::new(spec, base_url, self.in_flight_max, budgets))
+            let budgets = Budgets::new(spec, self.thresholds, self.refused.clone());
+            let gate = Gate::new(spec, base_url, account.to_owned(), self.in_flight_max, budgets);
+            gate.share_with(self.nodes.load(Ordering::Relaxed));
+            Arc::new(gate)
         };
-        let gate = gates.entry(source).or_insert_with(new);
-        gate.budgets.load(rows);
+        let gate = gates.entry(account.to_owned()).or_insert_with(new);
+        gate.budgets.load(rows, now);
         gate.clone()
+    }
+
+    /// Forgets the gate of an account that turned out to be another.
+    pub(crate) fn forget_gate(&self, account: &str) {
+        self.gates().remove(account);
+    }
+
+    /// Returns what is held by whoever asks to whom a source's credential belongs: the others take what it finds out.
+    pub(crate) fn identifying(&self, source: SourceId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut identifying = self.identifying.lock().unwrap_or_else(PoisonError::into_inner);
+        identifying.retain(|_, it| Arc::strong_count(it) > 1);
+        identifying.entry(source).or_default().clone()
+    }
+
+    /// Notes how many nodes are at work: what the accounts bear is theirs together.
+    pub(crate) fn share_with(&self, nodes: u64) {
+        self.nodes.store(nodes, Ordering::Relaxed);
+        for gate in self.known_gates() {
+            gate.share_with(nodes);
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<JobId, Held>> {
@@ -198,8 +227,8 @@ impl Pool {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn gates(&self) -> MutexGuard<'_, HashMap<SourceId, Arc<Gate>>> {
-        // The map is only ever added to, so it is whole even after a panic.
+    fn gates(&self) -> MutexGuard<'_, HashMap<String, Arc<Gate>>> {
+        // Whoever held the lock only inserts or removes: the map is whole even after a panic.
         self.gates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -60,10 +60,18 @@ pub(crate) struct Run<'a> {
 /// What a run remembers between its pages.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
+    /// Requests that no commit has counted.
     requests: u64,
     started_over: HashSet<String>,
     items_failed: u32,
     finished_item: bool,
+}
+
+impl Tally {
+    /// Begins with requests that were made before the first page.
+    pub(crate) fn after(requests: u64) -> Self {
+        Self { requests, ..Self::default() }
+    }
 }
 
 /// A page that was fetched while another was committed.
@@ -283,7 +291,7 @@ impl Run<'_> {
     /// How the job ends with its last page, which counts the requests.
     fn completed(&self) -> Settlement {
         let verdict = policy::settle(&Outcome::CaughtUp, self.lease.attempt, self.clock.now());
-        Settlement { verdict, fault: None, requests: 0, budgets: self.fetcher.account.budgets() }
+        Settlement { verdict, fault: None, requests: 0 }
     }
 
     fn end(&mut self, outcome: &Outcome) -> Ended {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::id::SourceId;
+use domain::policy::ledger::Class;
 use domain::policy::{self, Outcome, Verdict};
 use jiff::{SignedDuration, Timestamp};
 use store::{Claim, Lease, Settlement, StoreError};
@@ -14,10 +15,10 @@ use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use crate::account::{Account, Gate};
 use crate::fetch::{Fetcher, Place};
 use crate::pool::Reins;
 use crate::run::{Ended, Run, Tally, hopeless};
+use crate::service::entry::{Entrant, Entry, NoEntry};
 use crate::service::{Options, SyncService};
 
 /// How often the table is looked at when nothing woke us: what another process enqueues waits at most this long.
@@ -25,10 +26,6 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// How often held jobs are asked whether they were cancelled or lost; half of the two seconds a cancel may take.
 const SIGNALS_EVERY: Duration = Duration::from_millis(500);
-
-/// How often another process's refusals are looked for: half of the second that a provider forgives, as telling
-/// takes next to nothing.
-const REFUSALS_EVERY: Duration = Duration::from_millis(500);
 
 /// How often leases that ran out are looked for.
 const RESCUE_EVERY: SignedDuration = SignedDuration::from_secs(5);
@@ -72,6 +69,7 @@ impl SyncService {
             tracing::warn!("jobs did not stop in time; their leases run out by themselves");
         }
         keeping.abort_all();
+        self.give_back().await;
         worked.map_err(Into::into)
     }
 
@@ -181,7 +179,7 @@ impl SyncService {
             );
             let verdict = policy::settle(&Outcome::Panicked, lease.attempt, self.clock.now());
             let fault = Some(("panicked".to_owned(), "a fault in Syncline itself".to_owned()));
-            let settlement = Settlement { verdict, fault, requests: 0, budgets: Vec::new() };
+            let settlement = Settlement { verdict, fault, requests: 0 };
             return ignore_lost(self.store.settle(&lease, settlement, self.clock.now()).await);
         }
         result
@@ -225,12 +223,7 @@ impl SyncService {
                 "the attempt ended with a fault"
             );
         }
-        let settlement = Settlement {
-            verdict,
-            fault: ended.fault,
-            requests: ended.requests,
-            budgets: self.gate_budgets(lease.source),
-        };
+        let settlement = Settlement { verdict, fault: ended.fault, requests: ended.requests };
         lease.turn = ended.turn;
         let settled = self.store.settle(&lease, settlement, self.clock.now()).await;
         self.pool.let_go(&lease);
@@ -247,24 +240,19 @@ impl SyncService {
             let detail = format!("this version has no stream {}", lease.stream);
             return Ok(Some(hopeless(lease, "unknown_stream", detail)));
         };
-        let token = match self.store.secret(lease.source, &self.vault).await {
-            Ok(token) => token,
-            Err(StoreError::Secret(error)) => {
-                let fault = Some((error.code().to_owned(), error.detail()));
-                return Ok(Some(Ended {
-                    verdict: Verdict::StopSource,
-                    fault,
-                    requests: 0,
-                    turn: lease.turn,
-                }));
-            }
-            Err(error) => return Err(error),
+        let who = Entrant {
+            source: lease.source,
+            connector,
+            settings: &open.settings,
+            class: Class::of(open.trigger, lease.lane),
+            attempt: lease.attempt,
+            reins,
         };
-        let gate = self.gate(lease.source, connector.spec(), &open.settings.base_url).await?;
-        let http = self.pool.http.clone();
-        let account = match Account::new(connector, &open.settings, token, gate, http, self.clock.clone()) {
-            Ok(account) => account,
-            Err(fault) => return Ok(Some(hopeless(lease, fault.code(), fault.to_string()))),
+        let Entry { account, gate, requests } = match self.way_in(&who).await? {
+            Ok(entry) => entry,
+            Err(NoEntry { verdict, fault, requests }) => {
+                return Ok(Some(Ended { verdict, fault, requests, turn: lease.turn }));
+            }
         };
         let fetcher = Fetcher {
             connector,
@@ -297,10 +285,26 @@ impl SyncService {
             place: Place { cursor: open.cursor, items: Vec::new(), plain: open.plain },
             validators: open.validators,
             queue: VecDeque::new(),
-            tally: Tally::default(),
+            tally: Tally::after(requests),
         };
         // Boxed, as it is most of what a job keeps in memory, and larger than what is moved about lightly.
-        Box::pin(run.run()).await
+        let ended = Box::pin(run.run()).await?;
+        if ended.as_ref().is_some_and(|it| matches!(it.verdict, Verdict::Snooze { .. })) {
+            // Whoever asks for a sync now is to be told what this job was told.
+            self.tell(&gate, false).await?;
+        }
+        Ok(ended)
+    }
+
+    /// Opens the way into the account of a job's source; a credential that does not open ends all its jobs.
+    async fn way_in(&self, who: &Entrant<'_>) -> Result<Result<Entry, NoEntry>, StoreError> {
+        match self.enter(who).await {
+            Err(StoreError::Secret(error)) => {
+                let fault = Some((error.code().to_owned(), error.detail()));
+                Ok(Err(NoEntry { verdict: Verdict::StopSource, fault, requests: 0 }))
+            }
+            other => other,
+        }
     }
 
     /// Renews the leases of all held jobs, and tells those that were cancelled or lost to stop.
@@ -326,33 +330,6 @@ impl SyncService {
                 }
             }
         }
-    }
-
-    /// Writes refusals down at once, and learns of those that other processes were told: a limit is the account's,
-    /// and it outlives the process that met it.
-    async fn share_refusals(&self) {
-        loop {
-            tokio::select! {
-                () = self.pool.refused.notified() => {}
-                () = tokio::time::sleep(REFUSALS_EVERY) => {}
-            }
-            if self.pool.generations().is_empty() {
-                continue;
-            }
-            for (source, gate) in self.pool.gates_in_use() {
-                if let Err(error) = self.share(source, &gate).await {
-                    tracing::warn!(%error, "cannot share what a provider refused");
-                }
-            }
-        }
-    }
-
-    async fn share(&self, source: SourceId, gate: &Gate) -> Result<(), StoreError> {
-        if gate.budgets.take_untold() {
-            self.store.save_budgets(source, gate.budgets.rows()).await?;
-        }
-        gate.budgets.load(self.store.budgets(source).await?);
-        Ok(())
     }
 }
 

@@ -30,7 +30,7 @@ pub use db::writer::KillAt;
 pub use error::{OpenError, StoreError};
 pub use event::EventRow;
 pub use open::Options;
-pub use queue::budget::BudgetRow;
+pub use queue::budget::{Accounted, Accounting, BudgetRow, Granted, Kept, Want};
 pub use queue::chore::{ChoreEnd, ChoreRun, ChoreTurn, StoredChore};
 pub use queue::decision::LastDecision;
 pub use queue::enqueue::{Enqueue, Enqueued, Refuse, StoredFacts};
@@ -41,6 +41,7 @@ pub use queue::settle::Settlement;
 pub use queue::turn::{Others, Rivals};
 pub use queue::wakeup::Wakeups;
 pub use queue::{Beat, Claim, Lease, Signals};
+pub use read::budget::SourceBudgetRow;
 pub use read::list::{JobQuery, SyncQuery};
 pub use read::record::{RecordPage, RecordQuery};
 pub use read::status::{
@@ -49,11 +50,11 @@ pub use read::status::{
 };
 pub use read::why::StoredWhy;
 pub use read::{JobCounts, JobError, JobRow, SyncRow};
-pub use source::{NewSource, SecretChange, SourceChange, SourceRow};
+pub use source::{Credential, NewSource, SecretChange, SourceChange, SourceRow};
 pub use tenant::{MakeToken, NewToken, Principal, TenantRow, TokenRow};
-pub use vault::{KeyError, Secret, SecretError, Vault};
+pub use vault::{KeyError, Secret, SecretError, Vault, account_of_owner};
 
-use db::{Conn, Db, args};
+use db::{Db, args};
 use landing::Layouts;
 
 /// The open database. A clone is another handle to the same one.
@@ -168,9 +169,21 @@ impl Store {
         read!(self, scope, |conn, scope| source::all(conn, *scope))
     }
 
-    /// Opens a source's credential.
-    pub async fn secret(&self, id: SourceId, vault: &Vault) -> Result<Option<Secret>, StoreError> {
-        read!(self, (id, vault.clone()), |conn, (id, vault)| source::secret(conn, *id, vault))
+    /// Opens a source's credential, and says whose it is where that is known.
+    pub async fn credential(&self, id: SourceId, vault: &Vault) -> Result<Credential, StoreError> {
+        read!(self, (id, vault.clone()), |conn, (id, vault)| source::credential(conn, *id, vault))
+    }
+
+    /// Keeps whose credential a source has, unless the source was changed after `changed_at`; `was` is what it was
+    /// taken for meanwhile.
+    pub async fn name_account(
+        &self,
+        id: SourceId,
+        account: String,
+        was: String,
+        changed_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        write!(self, (id, account, was, changed_at), source::name_account)
     }
 
     /// Removes a source: its credential, state and jobs; with `purge` also its landed rows. Refuses while it syncs.
@@ -310,9 +323,9 @@ impl Store {
         Ok(freed)
     }
 
-    /// Lists the processes that hold jobs.
-    pub async fn nodes(&self) -> Result<Vec<String>, StoreError> {
-        read!(self, (), |conn, ()| queue::rescue::nodes(conn))
+    /// Lists the processes that hold jobs or grants.
+    pub async fn nodes(&self, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        read!(self, now, |conn, now| queue::rescue::nodes(conn, *now))
     }
 
     /// Reads when there is next something to claim or to rescue.
@@ -327,14 +340,14 @@ impl Store {
         Wakeups::new(self.inner.enqueued.subscribe(), self.inner.listen.clone())
     }
 
-    /// Keeps what answers said of a source's budgets; newer words win.
-    pub async fn save_budgets(&self, source: SourceId, budgets: Vec<BudgetRow>) -> Result<(), StoreError> {
-        write!(self, (source, budgets), save_budgets)
+    /// Takes over what a node tells of an account's budgets, and grants it what it wants as far as that is left.
+    pub async fn account(&self, it: Accounting, now: Timestamp) -> Result<Accounted, StoreError> {
+        write!(self, (it, now), queue::budget::account)
     }
 
-    /// Reads what is known of a source's budgets.
-    pub async fn budgets(&self, source: SourceId) -> Result<Vec<BudgetRow>, StoreError> {
-        read!(self, source, |conn, source| queue::budget::all(conn, *source))
+    /// Reads what is known of an account's budgets.
+    pub async fn budgets(&self, account: &str) -> Result<Vec<BudgetRow>, StoreError> {
+        read!(self, account.to_owned(), |conn, account| queue::budget::all(conn, account))
     }
 
     /// Reads a sync with the sums over its jobs.
@@ -376,11 +389,4 @@ impl Store {
     ) -> Result<Vec<EventRow>, StoreError> {
         read!(self, (scope, after, limit), |conn, of| event::after(conn, of))
     }
-}
-
-async fn save_budgets(
-    conn: &mut Conn,
-    (source, budgets): &(SourceId, Vec<BudgetRow>),
-) -> Result<(), StoreError> {
-    queue::budget::save(conn, *source, budgets).await
 }

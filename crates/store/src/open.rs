@@ -71,6 +71,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/sqlite/0010_decisions.sql"),
         include_str!("../migrations/postgres/0010_decisions.sql"),
     ),
+    (
+        11,
+        include_str!("../migrations/sqlite/0011_ledger.sql"),
+        include_str!("../migrations/postgres/0011_ledger.sql"),
+    ),
 ];
 
 /// How long the server keeps the locks of a transaction in which nothing is said. Ours say something at once, so one

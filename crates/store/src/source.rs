@@ -85,6 +85,17 @@ pub struct SourceRow {
     pub created_at: Timestamp,
 }
 
+/// What a source asks with.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// The credential itself.
+    pub secret: Option<Secret>,
+    /// Whose it is, once that is known.
+    pub account: Option<String>,
+    /// When the source was last changed: whom a credential belongs to is kept only of the one that was asked with.
+    pub changed_at: Timestamp,
+}
+
 const COLUMNS: &str =
     "select source.id, source.name, provider, base_url, options, enabled, tenant_id, tenant.name as tenant_name,
     secret is not null as has_secret, source.created_at
@@ -181,6 +192,11 @@ pub(crate) async fn update(
     let (id, change) = change;
     let row = lock(conn, *id).await?;
     let provider: String = row.get("provider")?;
+    if change.settings.base_url != row.get::<String>("base_url")?
+        || !matches!(change.secret, SecretChange::Keep)
+    {
+        forget_account(conn, *id).await?;
+    }
     let sql = "update sources set base_url = $2, options = $3, enabled = $4, updated_at = $5 where id = $1";
     let options = to_json(&change.settings.options)?;
     conn.execute(sql, args![*id, &change.settings.base_url, options, change.enabled, *now]).await?;
@@ -197,7 +213,7 @@ pub(crate) async fn update(
 
 async fn lock(conn: &mut Conn, id: SourceId) -> Result<Row, StoreError> {
     let sql = format!(
-        "select provider, enabled from sources where id = $1 and removed_at is null {}",
+        "select provider, base_url, enabled from sources where id = $1 and removed_at is null {}",
         for_update(conn)
     );
     conn.one(AssertSqlSafe(sql), args![id]).await
@@ -216,11 +232,38 @@ async fn seal(
     vault: &Vault,
 ) -> Result<(), StoreError> {
     let sealed = vault.seal(id, provider, secret).map_err(broken)?;
-    // What is known of budgets is the other credential's.
-    conn.execute("delete from budgets where source_id = $1", args![id]).await?;
     let sql = "update sources set secret = $2, secret_key_id = $3 where id = $1";
     conn.execute(sql, args![id, Some(sealed), vault.key_id()]).await?;
     Ok(())
+}
+
+/// Forgets whose credential a source has, and what is known of that account where no other source has one of it.
+async fn forget_account(conn: &mut Conn, id: SourceId) -> Result<(), StoreError> {
+    let row = conn.one("select account from sources where id = $1", args![id]).await?;
+    let Some(account) = row.get::<Option<String>>("account")? else { return Ok(()) };
+    conn.execute("update sources set account = null where id = $1", args![id]).await?;
+    forget_budgets(conn, &account).await
+}
+
+/// Forgets an account that no source has a credential of.
+async fn forget_budgets(conn: &mut Conn, account: &str) -> Result<(), StoreError> {
+    for table in ["budgets", "grants"] {
+        let sql = format!(
+            "delete from {table} where account = $1 and not exists (select 1 from sources where account = $1)"
+        );
+        conn.execute(AssertSqlSafe(sql), args![account]).await?;
+    }
+    Ok(())
+}
+
+/// Keeps whose credential a source has, unless it has another one by now.
+pub(crate) async fn name_account(
+    conn: &mut Conn,
+    (id, account, was, changed_at): &(SourceId, String, String, Timestamp),
+) -> Result<(), StoreError> {
+    let sql = "update sources set account = $2 where id = $1 and updated_at = $3 and removed_at is null";
+    conn.execute(sql, args![*id, account, *changed_at]).await?;
+    forget_budgets(conn, was).await
 }
 
 /// Stops reading roots that are no longer in the settings, and everything that was found through them.
@@ -249,22 +292,27 @@ async fn deactivate_other_roots(
 }
 
 /// Opens a source's credential.
-pub(crate) async fn secret(
+pub(crate) async fn credential(
     conn: &mut Conn,
     id: SourceId,
     vault: &Vault,
-) -> Result<Option<Secret>, StoreError> {
-    let sql = "select provider, secret, secret_key_id from sources where id = $1 and removed_at is null";
+) -> Result<Credential, StoreError> {
+    let sql = "select provider, secret, secret_key_id, account, updated_at from sources
+        where id = $1 and removed_at is null";
     let row = conn.one(sql, args![id]).await?;
-    let Some(sealed) = row.get::<Option<Vec<u8>>>("secret")? else { return Ok(None) };
+    let changed_at = row.time("updated_at")?.ok_or_else(|| corrupt("sources", id, "updated_at"))?;
+    let account = row.get("account")?;
+    let Some(sealed) = row.get::<Option<Vec<u8>>>("secret")? else {
+        return Ok(Credential { secret: None, account, changed_at });
+    };
     let key_id = row.get::<Option<String>>("secret_key_id")?;
     let key_id = key_id.ok_or_else(|| corrupt("sources", id, "secret_key_id"))?;
     let provider: String = row.get("provider")?;
-    Ok(Some(vault.open(id, &provider, &sealed, &key_id)?))
+    Ok(Credential { secret: Some(vault.open(id, &provider, &sealed, &key_id)?), account, changed_at })
 }
 
 /// Our own tables with rows of a source, children first.
-const OWN: [&str; 13] = [
+const OWN: [&str; 12] = [
     "decisions",
     "learned",
     "events",
@@ -274,7 +322,6 @@ const OWN: [&str; 13] = [
     "validators",
     "checkpoints",
     "items",
-    "budgets",
     "partitions",
     "schedules",
     "standings",
@@ -297,6 +344,7 @@ pub(crate) async fn remove(
         let sql = format!("delete from {table} where source_id = $1");
         conn.execute(AssertSqlSafe(sql), args![id]).await?;
     }
+    forget_account(conn, id).await?;
     if !purge {
         clear_secret(conn, id).await?;
         let sql = format!("update sources set removed_at = {}, enabled = false where id = $1", now_ms(conn));

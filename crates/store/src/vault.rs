@@ -187,6 +187,19 @@ impl Vault {
         &self.key_id
     }
 
+    /// Names the account of a credential whose owner nobody tells; of no credential, that of all who ask without one.
+    ///
+    /// A hash under a key of its own, made of this one: who reads it cannot try credentials.
+    #[must_use]
+    pub fn account_of_credential(&self, provider: &str, base_url: &str, secret: Option<&Secret>) -> String {
+        let key = Zeroizing::new(blake3::derive_key("syncline account key 1", self.key.as_slice()));
+        let mut hasher = blake3::Hasher::new_keyed(&key);
+        for part in [provider, "\n", base_url, "\n", secret.map_or("", Secret::expose)] {
+            hasher.update(part.as_bytes());
+        }
+        account(&hasher)
+    }
+
     pub(crate) fn seal(&self, source: SourceId, provider: &str, secret: &Secret) -> std::io::Result<Vec<u8>> {
         let mut sealed = vec![0; NONCE_BYTES];
         fill_random(&mut sealed)?;
@@ -230,6 +243,21 @@ impl Vault {
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new(&Key::from(**self.key))
     }
+}
+
+/// Names the account of an owner whom the provider named. The same under every key, so that nodes and years agree.
+#[must_use]
+pub fn account_of_owner(provider: &str, base_url: &str, owner: &str) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("syncline account of an owner 1");
+    for part in [provider, "\n", base_url, "\n", owner] {
+        hasher.update(part.as_bytes());
+    }
+    account(&hasher)
+}
+
+/// 128 bits tell all accounts apart.
+fn account(hasher: &blake3::Hasher) -> String {
+    hex(hasher.finalize().as_bytes()).chars().take(32).collect()
 }
 
 /// What a sealed credential is bound to: moved to another source it does not open.

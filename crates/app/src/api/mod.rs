@@ -5,6 +5,7 @@
 
 mod access;
 mod ask;
+mod budget;
 mod chore;
 mod document;
 mod event;
@@ -143,6 +144,7 @@ fn quick() -> OpenApiRouter<Api> {
         .routes(routes!(why::show))
         .routes(routes!(source::streams))
         .routes(routes!(source::partitions))
+        .routes(routes!(budget::list))
         .routes(routes!(schedule::list))
         .routes(routes!(schedule::set))
         .routes(routes!(sync::list))

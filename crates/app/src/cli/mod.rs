@@ -2,6 +2,7 @@
 //!
 //! Every command goes through the engine's one door; none starts work in another way.
 
+mod budget;
 mod chore;
 mod demo;
 mod follow;
@@ -133,6 +134,8 @@ pub(crate) enum Command {
     Status(status::StatusArgs),
     /// Say what keeps a source from being synced now, and when it will be
     Why(why::WhyArgs),
+    /// Show what the providers still answer
+    Budget(budget::BudgetArgs),
     /// Make, list and revoke tenants, who own sources
     #[command(
         subcommand,
@@ -185,6 +188,7 @@ pub(crate) async fn run(command: Command, app: App) -> anyhow::Result<Exit> {
         Command::Sync(command) => sync::run(command, &app).await,
         Command::Status(args) => status::run(&args, &app).await,
         Command::Why(args) => why::run(&args, &app).await,
+        Command::Budget(args) => budget::run(&args, &app).await,
         Command::Tenant(command) => tenant::run(command, &app).await,
         Command::Token(command) => token::run(command, &app).await,
         Command::Chore(command) => chore::run(command, &app).await,

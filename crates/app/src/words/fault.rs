@@ -53,6 +53,11 @@ pub(super) static FAULTS: &[(&str, &str)] = &[
     ("answer_cut", "{title}'s answers keep ending half-way: check the network, then start the sync again"),
     ("answer_too_large", "{title} sent more than http_body_max allows: raise it, then start the sync again"),
     (
+        "no_ledger",
+        "the database did not say how many requests may still be made: look at the log, and start the sync again \
+         once it answers",
+    ),
+    (
         "bad_redirect",
         "the server of `{source}` leads to another place that may not be followed: give the address it ends at with \
          `syncline source add {provider} --name {source} --update --base-url URL`",

@@ -21,6 +21,7 @@ fn every_fault_has_a_sentence() {
         Cause::Tls,
         Cause::Cut,
         Cause::TooLarge,
+        Cause::Ledger,
         Cause::Redirect,
     ];
     let passing = causes.map(|cause| Fault::Transient { after: Some(Duration::ZERO), cause });

@@ -44,6 +44,14 @@ impl Connector for GitHub {
     fn meter(&self, _request: &Request, response: &Response) -> Vec<Meter> {
         limits::meter(response)
     }
+
+    fn identify(&self, source: &Settings) -> Option<Request> {
+        Some(Request { url: format!("{}/user", source.base_url), bucket: limits::CORE })
+    }
+
+    fn owner(&self, response: &Response) -> Result<Option<String>, Fault> {
+        kit::owner(limits::check(response), response, &["id"])
+    }
 }
 
 /// Reads the setting `repos`: the names, each once, or none for all that the credential sees.

@@ -4,6 +4,7 @@
 
 use domain::connector::{Auth, Group, Limits, SEND_MAX, Setting, Spec, Stream};
 use domain::table::{BRANCHES, COMMIT_PARENTS, COMMITS, Kind, Table, Upkeep, column};
+use jiff::SignedDuration;
 
 /// The stream of repositories: those named in the settings, or all that the credential sees.
 pub(super) const REPOSITORIES_STREAM: &str = "repositories";
@@ -69,6 +70,9 @@ pub(super) static SPEC: Spec = Spec {
         per_minute: Some(900),
         // What every person's token has an hour.
         budget: Some(5000),
+        budget_window: SignedDuration::from_hours(1),
+        // "Making a conditional request does not count against your primary rate limit if a 304 is returned".
+        unchanged_is_free: true,
     },
 };
 

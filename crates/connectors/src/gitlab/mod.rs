@@ -53,6 +53,14 @@ impl Connector for GitLab {
     fn meter(&self, _request: &Request, response: &Response) -> Vec<Meter> {
         limits::meter(response)
     }
+
+    fn identify(&self, source: &Settings) -> Option<Request> {
+        Some(Request { url: format!("{}/user", source.base_url), bucket: limits::API_REQUESTS })
+    }
+
+    fn owner(&self, response: &Response) -> Result<Option<String>, Fault> {
+        kit::owner(limits::check(response), response, &["id"])
+    }
 }
 
 /// What the root of the API ends in, at every GitLab.

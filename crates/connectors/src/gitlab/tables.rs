@@ -4,6 +4,7 @@
 
 use domain::connector::{Auth, Group, Limits, SEND_MAX, Setting, Spec, Stream};
 use domain::table::{BRANCHES, COMMIT_PARENTS, COMMITS, Kind, Table, Upkeep, column};
+use jiff::SignedDuration;
 
 /// The stream of projects: those named in the settings, or all that the credential is a member of.
 pub(super) const PROJECTS_STREAM: &str = "projects";
@@ -98,6 +99,8 @@ pub(super) static SPEC: Spec = Spec {
         // gitlab.com answers 2,000 a minute to an account; a tenth is left to the person it belongs to.
         per_minute: Some(1800),
         budget: Some(2000),
+        budget_window: SignedDuration::from_mins(1),
+        unchanged_is_free: false,
     },
 };
 

@@ -58,6 +58,14 @@ impl Connector for Jira {
     fn meter(&self, request: &Request, response: &Response) -> Vec<Meter> {
         limits::meter(request, response)
     }
+
+    fn identify(&self, source: &domain::source::Settings) -> Option<Request> {
+        Some(limits::request(format!("{}/rest/api/2/myself", source.base_url), limits::OTHER))
+    }
+
+    fn owner(&self, response: &Response) -> Result<Option<String>, Fault> {
+        kit::owner(limits::check(response), response, &["accountId", "key", "name"])
+    }
 }
 
 /// What is set for a source, checked.

@@ -4,6 +4,7 @@
 
 use domain::connector::{Auth, Group, Limits, SEND_MAX, Setting, Spec, Stream};
 use domain::table::{JIRA_CARDS, Kind, SPRINTS, Table, Upkeep, column};
+use jiff::SignedDuration;
 
 /// The stream of boards: those in the settings, those of projects, or all that the credential sees.
 pub(super) const BOARDS_STREAM: &str = "boards";
@@ -77,6 +78,9 @@ pub(super) static SPEC: Spec = Spec {
         // Each site states its own limits.
         per_minute: None,
         budget: None,
+        // Cloud counts points by the hour.
+        budget_window: SignedDuration::from_hours(1),
+        unchanged_is_free: false,
     },
 };
 

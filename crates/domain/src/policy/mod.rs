@@ -2,6 +2,7 @@
 //!
 //! It must never make words for people: the reasons are a closed list. Begin with [`evaluate`] and [`settle`].
 
+pub mod ledger;
 pub mod schedule;
 pub mod status;
 #[cfg(test)]
@@ -14,8 +15,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
 
 use crate::fault::Fault;
-use crate::job::words;
+use crate::job::{Lane, words};
 use crate::trigger::Trigger;
+use ledger::Class;
 
 /// What the policy knows of a source and stream group.
 #[derive(Clone, Debug)]
@@ -86,12 +88,12 @@ impl Default for Thresholds {
 }
 
 impl Thresholds {
-    /// Returns how many requests must be left of a budget of `limit` before `trigger` may begin a sync.
+    /// Returns how many requests must be left of a budget of `limit` before a request of `class` may be made.
     #[must_use]
-    pub fn required(&self, trigger: Trigger, limit: u64) -> u64 {
+    pub fn required(&self, class: Class, limit: u64) -> u64 {
         let floor = self.floor.min(percent(limit, self.floor_percent));
         let reserve = self.reserve.min(percent(limit, self.reserve_percent));
-        let required = if trigger == Trigger::Cron { floor.saturating_add(reserve) } else { floor };
+        let required = if class.leaves_reserve() { floor.saturating_add(reserve) } else { floor };
         // Whatever is configured, a full budget is enough: else a source would be blocked for ever.
         required.min(limit)
     }
@@ -231,7 +233,7 @@ fn budget_shortage(facts: &Facts, trigger: Trigger, now: Timestamp) -> Option<Me
     let Budget::Counted { limit, remaining, resets_at } = facts.budget else { return None };
     let resets_at = resets_at.filter(|at| *at > now && at.duration_since(now) <= RESET_MAX)?;
     let available = remaining.unwrap_or(limit);
-    let required = facts.thresholds.required(trigger, limit);
+    let required = facts.thresholds.required(Class::of(trigger, Lane::Forward), limit);
     (available < required).then_some(Metadata {
         blocked_until: Some(resets_at),
         required_budget: Some(required),

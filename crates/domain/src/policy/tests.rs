@@ -8,11 +8,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
+use super::ledger::Class;
 use super::{
     ATTEMPTS_MAX, Action, Budget, Decision, Facts, Metadata, Outcome, RESET_FALLBACK, RESET_MAX, Reason,
     Thresholds, Verdict, WAIT_HERE_MAX, evaluate, reset, settle,
 };
 use crate::fault::{Cause, Fault};
+use crate::job::Lane;
 use crate::trigger::Trigger::{self, Cron, Maintenance, Manual, Recovery, Webhook};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -178,8 +180,8 @@ fn small_limits_shrink_the_floor_and_the_reserve() {
         (1, 1, 1),
     ] {
         let thresholds = Thresholds::default();
-        assert_eq!(thresholds.required(Manual, limit), floor, "floor of {limit}");
-        assert_eq!(thresholds.required(Cron, limit), scheduled, "floor and reserve of {limit}");
+        assert_eq!(thresholds.required(Class::Human, limit), floor, "floor of {limit}");
+        assert_eq!(thresholds.required(Class::Cron, limit), scheduled, "floor and reserve of {limit}");
         check(&left(limit, floor), Manual, now(), "start ready");
         short(&left(limit, floor - 1), Manual, floor, floor - 1);
         check(&left(limit, scheduled), Cron, now(), "start ready");
@@ -573,7 +575,7 @@ proptest! {
     fn a_full_budget_never_refuses(facts in any_facts(), trigger in any_trigger(), now in any_time(), limit: u64) {
         let budget = counted(limit, Some(limit), Some(now));
         prop_assert_ne!(evaluate(&Facts { budget, ..facts.clone() }, trigger, now).reason, Reason::RateLimited);
-        prop_assert!(facts.thresholds.required(trigger, limit) <= limit);
+        prop_assert!(facts.thresholds.required(Class::of(trigger, Lane::Forward), limit) <= limit);
     }
 
     #[test]

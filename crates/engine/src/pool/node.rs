@@ -5,12 +5,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Returns this process's name: boot, process namespace, process id and start, so that no other process ever has it.
+/// Returns a name for this process: boot, process namespace, process id and start, so that no other process ever has
+/// it, and a number, so that no two engines in it share what is granted to one.
 pub(crate) fn this_node() -> String {
-    let pid = std::process::id();
+    static ENGINES: AtomicU32 = AtomicU32::new(1);
+    let (pid, engine) = (std::process::id(), ENGINES.fetch_add(1, Ordering::Relaxed));
     let start = start_ticks(pid).unwrap_or_else(|| "0".to_owned());
-    format!("{}/{}/{pid}/{start}", boot().unwrap_or_default(), namespace().unwrap_or_default())
+    format!("{}/{}/{pid}/{start}/{engine}", boot().unwrap_or_default(), namespace().unwrap_or_default())
 }
 
 /// Says whether `node` was a process of this machine and namespace that is no longer there.

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use domain::job::Lane;
 use domain::policy;
+use domain::policy::ledger::Class;
 
+use super::entry::{Entrant, Entry};
 use super::{Checked, Finding, SyncService, connector, refused};
-use crate::account::Account;
 use crate::error::Error;
 use crate::fetch::{Fetcher, Place, Why};
 use crate::pool::Reins;
@@ -19,12 +20,25 @@ impl SyncService {
     pub async fn check_source(&self, name: &str) -> Result<Vec<Checked>, Error> {
         let row = self.source(name).await?;
         let connector = connector(&row.provider)?;
-        let token = self.store.secret(row.id, &self.vault).await?;
-        let gate = self.gate(row.id, connector.spec(), &row.settings.base_url).await?;
-        let http = self.pool.http.clone();
-        let account = Account::new(connector, &row.settings, token, gate, http, self.clock.clone())
-            .map_err(|fault| Error::Internal(fault.to_string()))?;
         let reins = Reins::default();
+        let who = Entrant {
+            source: row.id,
+            connector,
+            settings: &row.settings,
+            class: Class::Human,
+            // A person waits for the answer: no attempt after this one.
+            attempt: policy::ATTEMPTS_MAX,
+            reins: &reins,
+        };
+        let Entry { account, gate, .. } = match self.enter(&who).await? {
+            Ok(entry) => entry,
+            Err(ended) => {
+                let (code, detail) = ended.fault.ok_or_else(stopped)?;
+                let roots = connector.roots(&row.settings)?.into_iter();
+                let refused = || Finding::Refused { code: code.clone(), detail: detail.clone() };
+                return Ok(roots.map(|it| Checked { partition: it.key, finding: refused() }).collect());
+            }
+        };
         let mut checked = Vec::new();
         for root in connector.roots(&row.settings)? {
             let fetcher = Fetcher {
@@ -43,8 +57,7 @@ impl SyncService {
                 lane: Lane::Forward,
                 conditional: false,
                 listing: false,
-                // A person waits for the answer: no attempt after this one.
-                attempt: policy::ATTEMPTS_MAX,
+                attempt: who.attempt,
             };
             let finding = match fetcher.fetch(&Place::default(), &HashMap::new()).await {
                 Ok(first) => Finding::Readable {
@@ -53,16 +66,18 @@ impl SyncService {
                 },
                 Err(missed) => match missed.why {
                     Why::Fault { fault, .. } => refused(&fault),
-                    Why::Changed | Why::Stopped => {
-                        return Err(Error::Internal("the check was stopped".to_owned()));
-                    }
+                    Why::Changed | Why::Stopped => return Err(stopped()),
                 },
             };
             checked.push(Checked { partition: root.key, finding });
         }
-        self.store.save_budgets(row.id, self.gate_budgets(row.id)).await?;
+        self.tell(&gate, true).await?;
         Ok(checked)
     }
+}
+
+fn stopped() -> Error {
+    Error::Internal("the check was stopped".to_owned())
 }
 
 fn title(partition: &domain::page::Partition) -> String {

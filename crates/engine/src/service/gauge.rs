@@ -14,7 +14,7 @@ pub struct BudgetLeft {
     pub provider: &'static str,
     /// The budget's name.
     pub bucket: String,
-    /// The lowest count of all sources that this process asked.
+    /// The lowest count of all accounts that this process asked.
     pub remaining: u64,
 }
 
@@ -28,12 +28,11 @@ impl SyncService {
     #[must_use]
     pub fn budgets_left(&self) -> Vec<BudgetLeft> {
         let mut left: Vec<BudgetLeft> = Vec::new();
-        for (_, gate) in self.pool.known_gates() {
-            for row in gate.budgets.rows() {
-                let Some(remaining) = row.remaining.and_then(|it| u64::try_from(it).ok()) else { continue };
-                match left.iter_mut().find(|it| it.provider == gate.provider && it.bucket == row.bucket) {
+        for gate in self.pool.known_gates() {
+            for (bucket, remaining) in gate.budgets.left() {
+                match left.iter_mut().find(|it| it.provider == gate.provider && it.bucket == bucket) {
                     Some(known) => known.remaining = known.remaining.min(remaining),
-                    None => left.push(BudgetLeft { provider: gate.provider, bucket: row.bucket, remaining }),
+                    None => left.push(BudgetLeft { provider: gate.provider, bucket, remaining }),
                 }
             }
         }

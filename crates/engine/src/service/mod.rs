@@ -1,8 +1,11 @@
 //! `SyncService`, the one door: every face and every chore asks here, and nothing starts a sync beside it.
 
+pub(crate) mod budget;
 mod check;
+pub(crate) mod entry;
 mod facts;
 pub(crate) mod gauge;
+mod ledger;
 pub(crate) mod list;
 mod options;
 pub(crate) mod record;
@@ -19,12 +22,8 @@ use domain::fault::Fault;
 use domain::id::{EventId, JobId, SourceId, SyncId, TenantId};
 use domain::policy::{self, Action, Decision, Metadata, Reason};
 use domain::trigger::Trigger;
-use store::{
-    BudgetRow, Enqueue, Enqueued, EventRow, JobRow, Refuse, SourceRow, Store, StoreError, SyncRow, Tick,
-    Vault,
-};
+use store::{Enqueue, Enqueued, EventRow, JobRow, Refuse, SourceRow, Store, SyncRow, Tick, Vault};
 
-use crate::account::Gate;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::http::Http;
@@ -266,25 +265,6 @@ impl SyncService {
     pub async fn ping(&self) -> Result<(), Error> {
         self.store.next_tick().await?;
         Ok(())
-    }
-
-    /// Returns the gate that all jobs of a source go through, with what the database knows of its budgets.
-    pub(crate) async fn gate(
-        &self,
-        source: SourceId,
-        spec: &Spec,
-        base_url: &str,
-    ) -> Result<Arc<Gate>, StoreError> {
-        if let Some(gate) = self.pool.known_gate(source) {
-            return Ok(gate);
-        }
-        let rows = self.store.budgets(source).await?;
-        Ok(self.pool.make_gate(source, spec, base_url, rows))
-    }
-
-    /// Returns what this process knows of a source's budgets.
-    pub(crate) fn gate_budgets(&self, source: SourceId) -> Vec<BudgetRow> {
-        self.pool.known_gate(source).map(|gate| gate.budgets.rows()).unwrap_or_default()
     }
 }
 

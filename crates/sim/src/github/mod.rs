@@ -51,6 +51,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) base: &'a str,
     /// Whether the request carries a credential.
     pub(crate) authorised: bool,
+    /// The number of the person whose credential it is; none for an installation's.
+    pub(crate) person: Option<u64>,
     /// Which API version answers.
     pub(crate) version: &'a str,
     /// What is left of the limit.
@@ -67,7 +69,10 @@ pub(crate) fn answer(world: &World, route: &Route, ask: &Ask<'_>) -> Result<Answ
         Route::User | Route::Repos(Listing::User | Listing::Installation) if !ask.authorised => {
             refusal(401, "Requires authentication")
         }
-        Route::User => Answer::value(&repository::user()),
+        Route::User => match ask.person {
+            Some(id) => Answer::value(&repository::user(id)),
+            None => refusal(403, "Resource not accessible by integration"),
+        },
         Route::Repos(listing) => repositories(world, listing, ask)?,
         Route::Repo(address, part) => {
             let found = match address {

@@ -57,10 +57,11 @@ pub(super) fn account(login: &str, kind: &str) -> Value {
 }
 
 /// Shows the account that a token belongs to.
-pub(super) fn user() -> Value {
-    let mut user = account("sim-user", "User");
+pub(super) fn user(id: u64) -> Value {
+    let mut user = account(&format!("sim-user-{id}"), "User");
     if let Value::Object(fields) = &mut user {
-        let more = json!({ "name": "Simulated User", "company": null, "email": null, "public_repos": 0 });
+        let more =
+            json!({ "id": id, "name": "Simulated User", "company": null, "email": null, "public_repos": 0 });
         fields.extend(more.as_object().cloned().unwrap_or_default());
     }
     user

@@ -39,6 +39,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) base: &'a str,
     /// Whether the request carries a credential.
     pub(crate) authorised: bool,
+    /// The number of whoever the credential belongs to.
+    pub(crate) person: u64,
 }
 
 /// Answers a request.
@@ -47,7 +49,7 @@ pub(crate) fn answer(world: &World, route: &Route, ask: &Ask<'_>) -> Result<Answ
         Route::Version | Route::User if !ask.authorised => refusal(401, "401 Unauthorized"),
         // The version whose documentation this was written by.
         Route::Version => Answer::value(&json!({ "version": "18.6.0-ee", "revision": "5d1f0a3b2c4" })),
-        Route::User => Answer::value(&project::user()),
+        Route::User => Answer::value(&project::user(ask.person)),
         Route::Projects => project::list(world, ask)?,
         Route::Project(address, part) => one_project(world, address, part, ask)?,
         Route::Unknown => error(404, "404 Not Found"),

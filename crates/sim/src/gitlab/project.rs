@@ -44,9 +44,9 @@ pub(super) fn account(account: &Account) -> Value {
 }
 
 /// Shows the account that a token belongs to.
-pub(super) fn user() -> Value {
+pub(super) fn user(id: u64) -> Value {
     json!({
-        "id": USER_ID, "username": "sim-user", "name": "Simulated User", "state": "active", "locked": false,
+        "id": id, "username": format!("sim-user-{id}"), "name": "Simulated User", "state": "active", "locked": false,
         "avatar_url": null, "web_url": format!("{WEB}/sim-user"), "created_at": utc(CREATED_S * 1_000),
         "bio": "", "location": null, "public_email": null, "bot": false, "is_admin": false,
         "two_factor_enabled": true, "external": false, "private_profile": false, "can_create_group": false,

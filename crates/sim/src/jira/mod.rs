@@ -77,6 +77,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) base: &'a str,
     /// Where Cloud lists the issues of boards and sprints.
     pub(crate) cards: CardPaths,
+    /// The number of whoever asks.
+    pub(crate) person: u64,
 }
 
 /// A request together with what answers it.

@@ -54,8 +54,10 @@ impl Desk<'_> {
         if self.is_cloud() {
             shown["emailAddress"] = json!("sync.bot@acme.example");
             shown["accountType"] = json!("atlassian");
+            shown["accountId"] = json!(format!("712020:{:012}", self.ask.person));
         } else {
             shown["deleted"] = json!(false);
+            shown["key"] = json!(format!("JIRAUSER{}", self.ask.person));
         }
         // A person counts twice in the points quota.
         Ok(Answer::objects(&shown, 2))

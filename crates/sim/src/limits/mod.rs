@@ -1,4 +1,4 @@
-//! The limits of the fake providers: which there are, what each credential spent, and what it was told to wait for.
+//! The limits of the fake providers: which there are, what each account spent, and what it was told to wait for.
 //! Must never write a credential anywhere; accounts are shown by a short number.
 
 mod charge;
@@ -7,6 +7,7 @@ mod github;
 mod gitlab;
 mod jira;
 mod kind;
+mod owner;
 
 use std::str::FromStr;
 
@@ -15,26 +16,27 @@ pub(crate) use self::github::Refusal;
 pub(crate) use self::gitlab::Throttle;
 pub(crate) use self::jira::{Call, Shown, Stop};
 pub(crate) use self::kind::{Kind, Scope};
+pub(crate) use self::owner::{number, owner};
 use crate::error::{SpecError, pairs};
 
 /// What is allowed in a limit setting.
 const ALLOWED: &str = "primary, points, concurrent, anonymous, window, gitlab, jira_quota, jira_window, jira_burst, \
                        jira_writes, dc_bucket, dc_fill and dc_interval are allowed";
 
-/// The limits of every credential; 0 switches one off.
+/// The limits of every account, which all its credentials share; 0 switches one off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// GitHub: requests per window and credential.
+    /// GitHub: requests per window and account.
     pub primary: u32,
-    /// GitHub: points per minute and credential; a GET costs one. Off unless asked for.
+    /// GitHub: points per minute and account; a GET costs one. Off unless asked for.
     pub points: u32,
-    /// GitHub: requests at once per credential.
+    /// GitHub: requests at once per account.
     pub concurrent: u32,
     /// GitHub: requests per window without a credential; 0 means as many as with one.
     pub anonymous: u32,
     /// GitHub: the length of the primary limit's window.
     pub window_s: u64,
-    /// GitLab: requests per minute and credential.
+    /// GitLab: requests per minute and account.
     pub gitlab: u32,
     /// Jira Cloud: points per window of an access token; logins with an API token are exempt.
     pub jira_quota: u32,

@@ -15,9 +15,11 @@ use super::host::{self, authorization, text};
 use super::reply::Reply;
 use crate::github::{self, Allowance, Ask, Route, VERSIONS, refusal};
 use crate::hash::{Digest, mix};
-use crate::limits::{Kind, Passage, Refusal, Scope};
+use crate::limits::{Kind, Passage, Refusal, Scope, number, owner};
 use crate::rest::Answer;
 
+/// The tokens of an app's installation, which is nobody's.
+const INSTALLATION: &str = "ghs_";
 /// What the secondary limit asks for when a fault makes it answer.
 const FAULT_RETRY_S: u64 = 2;
 /// The absurd resets: midnight of 2100-01-01, a moment in 2020.
@@ -82,8 +84,11 @@ impl Service {
         let route = Route::read(&host.path);
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         self.recorder.asked(route.endpoint());
-        let mut passage =
-            self.gate.enter(host.token.as_deref().unwrap_or_default(), &format!("GET {}", host.path), &[]);
+        let mut passage = self.gate.enter(
+            owner(host.token.as_deref().unwrap_or_default()),
+            &format!("GET {}", host.path),
+            &[],
+        );
         let fault = self.fault(Provider::GitHub, number);
         self.hold_up(fault).await;
         let version = if VERSIONS.contains(&asked.version.as_str()) {
@@ -221,7 +226,9 @@ impl Service {
     fn represent_github(&self, asked: &Asked, route: &Route, allowance: Allowance) -> Reply {
         let host::Asked { path, query, base, token, .. } = &asked.host;
         let authorised = token.is_some();
-        let ask = Ask { path, query, base, authorised, version: &asked.version, allowance };
+        let of = token.as_deref().unwrap_or_default();
+        let person = (!of.starts_with(INSTALLATION)).then(|| number(owner(of)));
+        let ask = Ask { path, query, base, authorised, person, version: &asked.version, allowance };
         let answer = github::answer(&self.world, route, &ask).unwrap_or_else(|error| {
             tracing::warn!(%error, "the world cannot be read");
             refusal(500, &error.to_string())

@@ -17,7 +17,7 @@ use super::host::{Asked, authorization, text};
 use super::reply::Reply;
 use crate::gitlab::{self, Ask, JSON, PREFIX, Route, TEXT, refusal};
 use crate::hash::mix;
-use crate::limits::{Kind, Passage, Scope, Throttle};
+use crate::limits::{Kind, Passage, Scope, Throttle, number, owner};
 use crate::rest::Answer;
 
 /// What the application's limit asks for when a fault makes it answer.
@@ -75,7 +75,7 @@ impl Service {
         self.recorder.asked(route.endpoint());
         let part = Scope::Only(format!("gitlab {:?}", route.endpoint()));
         // The same secret at another provider is another account.
-        let account = format!("gitlab {}", asked.token.as_deref().unwrap_or_default());
+        let account = format!("gitlab {}", owner(asked.token.as_deref().unwrap_or_default()));
         let asks = format!("GET {PREFIX}{}", asked.path);
         let mut passage = self.gate.enter(&account, &asks, std::slice::from_ref(&part));
         let fault = self.fault(Provider::GitLab, number);
@@ -195,7 +195,8 @@ impl Service {
 
     fn represent_gitlab(&self, asked: &Asked, route: &Route) -> Reply {
         let Asked { path, query, base, token, .. } = asked;
-        let ask = Ask { path, query, base, authorised: token.is_some() };
+        let person = number(owner(token.as_deref().unwrap_or_default()));
+        let ask = Ask { path, query, base, authorised: token.is_some(), person };
         let answer = gitlab::answer(&self.world, route, &ask).unwrap_or_else(|error| {
             tracing::warn!(%error, "the world cannot be read");
             refusal(500, &error.to_string())

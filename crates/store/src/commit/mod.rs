@@ -17,6 +17,7 @@ use domain::job::JobState;
 use domain::page::{Cursor, Next, Page};
 use domain::policy::turn::Turn;
 use domain::source::Settings;
+use domain::trigger::Trigger;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -42,6 +43,8 @@ pub struct OpenJob {
     pub args: Value,
     /// What is known of the source's account; null when nothing is.
     pub learned: Value,
+    /// What the job's sync was asked for by.
+    pub trigger: Trigger,
     /// Where to read on; `None` is the start.
     pub cursor: Option<Cursor>,
     /// Whether the listing under way asks without validators.
@@ -117,8 +120,9 @@ pub struct Progress {
 /// Reads what a worker needs to go on.
 pub(crate) async fn open(conn: &mut Conn, lease: &Lease) -> Result<OpenJob, StoreError> {
     let sql = "select source.base_url, source.options, source.provider, partition.args,
-            learned.facts, checkpoint.cursor, coalesce(checkpoint.plain, false) as plain
+            learned.facts, checkpoint.cursor, coalesce(checkpoint.plain, false) as plain, sync.trigger
         from jobs as job
+        join syncs as sync on sync.id = job.sync_id
         join sources as source on source.id = job.source_id and source.removed_at is null
         join partitions as partition on partition.source_id = job.source_id
             and partition.stream = job.stream and partition.key = job.partition
@@ -140,6 +144,7 @@ pub(crate) async fn open(conn: &mut Conn, lease: &Lease) -> Result<OpenJob, Stor
         provider: row.get("provider")?,
         args: row.json("args", ("partitions", &place))?.unwrap_or_default(),
         learned: row.json("facts", ("learned", &place))?.unwrap_or_default(),
+        trigger: row.word("trigger", Trigger::from_word, ("syncs", &lease.sync))?,
         cursor: row.json("cursor", ("checkpoints", &place))?,
         plain,
         validators,

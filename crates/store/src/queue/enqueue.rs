@@ -38,7 +38,7 @@ pub struct StoredFacts {
     pub last_success_at: Option<Timestamp>,
     /// The whole-group forward sync that is running.
     pub active_sync: Option<SyncId>,
-    /// What is known of the source's budgets.
+    /// What is known of the budgets of the source's account.
     pub budgets: Vec<BudgetRow>,
 }
 
@@ -129,7 +129,7 @@ pub(crate) async fn facts(
         last_manual_at: row.time("last_manual_at")?.map(|at| at.min(now)),
         last_success_at: row.time("last_success_at")?.map(|at| at.min(now)),
         active_sync: row.get::<Option<i64>>("active_sync")?.map(SyncId),
-        budgets: budget::all(conn, source).await?,
+        budgets: budget::of_source(conn, source).await?,
     })
 }
 

@@ -7,7 +7,7 @@ use domain::job::JobState;
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
-use super::{Lease, enqueue, lease, settle};
+use super::{Lease, budget, enqueue, lease, settle};
 use crate::Store;
 use crate::db::{Conn, args, to_json};
 use crate::dialect::each;
@@ -48,7 +48,8 @@ impl Store {
     }
 }
 
-/// Frees jobs whose lease ran out or whose process is known to be dead, and returns how many.
+/// Frees jobs whose lease ran out or whose process is known to be dead, and returns how many. What such a process was
+/// granted is others' again, too.
 pub(crate) async fn rescue(
     conn: &mut Conn,
     (dead_nodes, now): &(Vec<String>, Timestamp),
@@ -63,6 +64,9 @@ pub(crate) async fn rescue(
         "select id, source_id, sync_id, cancel_requested from jobs
          where {lost} and (rescues >= $3 or cancel_requested) order by sync_id, id"
     );
+    if !dead_nodes.is_empty() {
+        budget::give_back(conn, &dead).await?;
+    }
     let mut count = 0;
     for row in conn.rows(AssertSqlSafe(sql), args![*now, &dead, RESCUES_MAX]).await? {
         let (job, sync) = (JobId(row.get("id")?), SyncId(row.get("sync_id")?));
@@ -87,10 +91,11 @@ pub(crate) async fn rescue(
     Ok(count + freed)
 }
 
-/// Reads which processes hold jobs.
-pub(crate) async fn nodes(conn: &mut Conn) -> Result<Vec<String>, StoreError> {
-    let sql = "select distinct node from jobs where state = 'running' and node is not null order by node";
-    conn.rows(sql, args![]).await?.iter().map(|row| row.get("node")).collect()
+/// Reads which processes hold jobs or grants.
+pub(crate) async fn nodes(conn: &mut Conn, now: Timestamp) -> Result<Vec<String>, StoreError> {
+    let sql = "select node from jobs where state = 'running' and node is not null
+        union select node from grants where expires_at > $1 order by node";
+    conn.rows(sql, args![now]).await?.iter().map(|row| row.get("node")).collect()
 }
 
 async fn stalled(conn: &mut Conn, (before, now): &(Timestamp, Timestamp)) -> Result<Vec<Lease>, StoreError> {

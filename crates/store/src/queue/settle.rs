@@ -10,7 +10,6 @@ use domain::policy::turn::Turn;
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
-use super::budget::{self, BudgetRow};
 use super::{Lease, closing, enqueue, turn};
 use crate::db::{Arg, Conn, args};
 use crate::dialect::{for_update, without_nul};
@@ -26,8 +25,6 @@ pub struct Settlement {
     pub fault: Option<(String, String)>,
     /// Requests that no commit has counted.
     pub requests: u64,
-    /// What the last answers said of the budgets.
-    pub budgets: Vec<BudgetRow>,
 }
 
 /// What a held job is like just before it is settled.
@@ -89,7 +86,6 @@ pub(crate) async fn end(
         stop_source(conn, lease, fault, now).await?;
     }
     tell(conn, lease, &step, &held, fault, now).await?;
-    budget::save(conn, lease.source, &settlement.budgets).await?;
     if step.state == JobState::Available {
         enqueue::wake(conn).await?;
     }

@@ -111,9 +111,9 @@ async fn a_dead_process_is_rescued_at_once(database: &Database) {
     start(&store, source, at(1)).await;
     store.claim(claim_of("dead", 1), at(2)).await.unwrap();
     store.claim(claim_of("alive", 1), at(2)).await.unwrap();
-    assert_eq!(store.nodes().await.unwrap(), ["alive", "dead"]);
+    assert_eq!(store.nodes(at(5)).await.unwrap(), ["alive", "dead"]);
     assert_eq!(store.rescue(&["dead".to_owned()], at(3)).await.unwrap(), 1);
-    assert_eq!(store.nodes().await.unwrap(), ["alive"]);
+    assert_eq!(store.nodes(at(5)).await.unwrap(), ["alive"]);
 }
 
 async fn a_job_that_kills_its_worker_is_given_up(database: &Database) {

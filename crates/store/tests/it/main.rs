@@ -22,6 +22,7 @@ mod damage;
 mod group_commit;
 mod items;
 mod landing;
+mod ledger;
 mod listing;
 mod reads;
 mod records;

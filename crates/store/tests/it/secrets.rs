@@ -25,7 +25,7 @@ async fn with_secret(database: &Database) -> (Store, SourceId) {
 }
 
 async fn opened(store: &Store, source: SourceId) -> Option<String> {
-    store.secret(source, &vault()).await.unwrap().map(|it| it.expose().to_owned())
+    store.credential(source, &vault()).await.unwrap().secret.map(|it| it.expose().to_owned())
 }
 
 async fn a_credential_is_sealed_and_opened(database: &Database) {
@@ -42,7 +42,7 @@ async fn a_credential_is_sealed_and_opened(database: &Database) {
 }
 
 async fn refused(store: &Store, source: SourceId) -> SecretError {
-    match store.secret(source, &vault()).await {
+    match store.credential(source, &vault()).await {
         Err(StoreError::Secret(error)) => error,
         other => panic!("{other:?}"),
     }
@@ -79,7 +79,7 @@ async fn a_credential_moved_to_another_source_does_not_open(database: &Database)
 async fn another_key_is_named(database: &Database) {
     let (store, source) = with_secret(database).await;
     let other = Vault::from_key_text(&"cd".repeat(32)).unwrap();
-    let error = store.secret(source, &other).await.unwrap_err();
+    let error = store.credential(source, &other).await.unwrap_err();
     let StoreError::Secret(SecretError::WrongKey { sealed_with, have }) = &error else { panic!("{error:?}") };
     assert_eq!((sealed_with.as_str(), have.as_str()), (vault().key_id(), other.key_id()));
     assert!(error.to_string().contains("put the old key back"), "{error}");

@@ -1,10 +1,10 @@
-//! Sources: added, changed, removed and brought back; and what is known of their budgets.
+//! Sources: added, changed, removed and brought back.
 
 use domain::page::Page;
 use domain::policy::Verdict;
 use domain::trigger::Trigger;
 use serde_json::{Value, json};
-use store::{BudgetRow, NewSource, Refuse, Secret, SecretChange, SourceChange, StoreError};
+use store::{NewSource, Refuse, Secret, SecretChange, SourceChange, StoreError};
 
 use crate::database::Database;
 use crate::world::*;
@@ -16,7 +16,6 @@ for_each_database!(
     a_removed_source_at_another_address_is_another_source,
     a_purged_source_leaves_nothing,
     a_source_that_syncs_is_not_removed,
-    the_newest_word_on_a_budget_wins,
     facts_say_what_the_policy_needs,
     what_was_learned_lasts_until_the_source_changes,
     a_refused_request_is_kept_as_an_event,
@@ -178,43 +177,6 @@ async fn a_source_that_syncs_is_not_removed(database: &Database) {
     let snooze = failed(Verdict::Snooze { until: at(500) }, "rate_limited");
     store.settle(&lease, snooze, at(3)).await.unwrap();
     store.remove_source(source, true).await.unwrap();
-}
-
-fn budget(bucket: &str, remaining: i64, observed_at: i64) -> BudgetRow {
-    BudgetRow {
-        bucket: bucket.to_owned(),
-        limit: Some(5000),
-        remaining: Some(remaining),
-        resets_at: Some(at(3600)),
-        blocked_until: None,
-        observed_at: at(observed_at),
-    }
-}
-
-async fn the_newest_word_on_a_budget_wins(database: &Database) {
-    let (store, source) = begin(database, vec![partition("projects", "all")]).await;
-    let twice = vec![budget("core", 7, 10), budget("core", 9, 5), budget("search", 3, 1)];
-    store.save_budgets(source, twice).await.unwrap();
-    store.save_budgets(source, vec![budget("core", 8, 9)]).await.unwrap();
-    assert_eq!(store.budgets(source).await.unwrap(), [budget("core", 7, 10), budget("search", 3, 1)]);
-    start(&store, source, at(11)).await;
-    let lease = claim_one(&store, at(12)).await;
-    let blocked =
-        BudgetRow { limit: None, remaining: None, blocked_until: Some(at(99)), ..budget("core", 0, 13) };
-    let mut settlement = settlement(Verdict::Complete);
-    settlement.budgets = vec![blocked.clone()];
-    store.settle(&lease, settlement, at(13)).await.unwrap();
-    assert_eq!(store.budgets(source).await.unwrap()[0], blocked);
-    // Answers that were under way say nothing of the refusal: it holds to its end.
-    store.save_budgets(source, vec![budget("core", 40, 14)]).await.unwrap();
-    let still = BudgetRow { blocked_until: Some(at(99)), ..budget("core", 40, 14) };
-    assert_eq!(store.budgets(source).await.unwrap()[0], still);
-    // Another credential has budgets of its own.
-    let row = store.source_by_id(source).await.unwrap().unwrap();
-    let secret = SecretChange::Set(Secret::from("other".to_owned()));
-    let change = SourceChange { settings: row.settings, enabled: true, secret, roots: vec![] };
-    store.update_source(source, change, &vault(), at(15)).await.unwrap();
-    assert_eq!(store.budgets(source).await.unwrap(), []);
 }
 
 async fn facts_say_what_the_policy_needs(database: &Database) {

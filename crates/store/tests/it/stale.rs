@@ -3,7 +3,7 @@
 use domain::page::Page;
 use domain::policy::Verdict;
 use serde_json::json;
-use store::{BudgetRow, Lease, Pass, Store, StoreError};
+use store::{Lease, Pass, Store, StoreError};
 
 use crate::database::Database;
 use crate::world::*;
@@ -109,14 +109,6 @@ async fn writes_nothing(database: &Database, store: &Store, lease: &Lease, now: 
     ] {
         let mut settlement = failed(verdict, "denied");
         settlement.requests = 7;
-        settlement.budgets = vec![BudgetRow {
-            bucket: "core".to_owned(),
-            limit: Some(1),
-            remaining: Some(1),
-            resets_at: None,
-            blocked_until: None,
-            observed_at: now,
-        }];
         lost(store.settle(lease, settlement, now).await, "settle");
     }
     assert_eq!(everything(database).await, before);

@@ -60,7 +60,13 @@ pub(crate) static SPEC: Spec = Spec {
     examples: &[],
     groups: &[],
     tables: &[&PROJECTS, &BRANCHES, &COMMITS, &COMMIT_PARENTS],
-    limits: Limits { concurrent_max: 8, per_minute: None, budget: None },
+    limits: Limits {
+        concurrent_max: 8,
+        per_minute: None,
+        budget: None,
+        budget_window: SignedDuration::from_hours(1),
+        unchanged_is_free: false,
+    },
 };
 
 /// Seconds after the beginning of the tests' time.
@@ -237,7 +243,7 @@ pub(crate) fn commit_items(page: Page, read: &[(&str, &str)], now: Timestamp) ->
 }
 
 pub(crate) fn settlement(verdict: Verdict) -> Settlement {
-    Settlement { verdict, fault: None, requests: 0, budgets: Vec::new() }
+    Settlement { verdict, fault: None, requests: 0 }
 }
 
 pub(crate) fn failed(verdict: Verdict, code: &str) -> Settlement {

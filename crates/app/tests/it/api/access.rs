@@ -15,6 +15,7 @@ const ENDPOINTS: &[(&str, &str, &str)] = &[
     ("GET", "/api/sync/status", "viewer"),
     ("POST", "/api/sync/commits", "operator"),
     ("POST", "/api/sync/jira", "operator"),
+    ("GET", "/api/v1/budgets", "viewer"),
     ("GET", "/api/v1/chores", "viewer"),
     ("GET", "/api/v1/events", "viewer"),
     ("GET", "/api/v1/events/stream", "viewer"),
@@ -155,7 +156,7 @@ async fn another_tenants_things_do_not_exist() {
             answer.expect_problem(404, "unknown");
         }
     }
-    for query in ["syncs?source=", "schedules?source=", "records/commits?source="] {
+    for query in ["syncs?source=", "schedules?source=", "budgets?source=", "records/commits?source="] {
         let path = format!("/api/v1/{query}{}", things.source);
         intruder.get(&path).await.expect_problem(404, "unknown");
     }
@@ -167,6 +168,7 @@ async fn another_tenants_things_do_not_exist() {
     for (path, list) in [
         ("/api/v1/sources", "sources"),
         ("/api/v1/status", "sources"),
+        ("/api/v1/budgets", "budgets"),
         ("/api/v1/schedules", "schedules"),
         ("/api/v1/syncs", "syncs"),
         ("/api/v1/jobs", "jobs"),

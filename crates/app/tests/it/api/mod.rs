@@ -4,6 +4,7 @@
 
 mod access;
 mod around;
+mod budget;
 mod event;
 mod health;
 mod loops;

@@ -2,7 +2,7 @@
 
 use super::sandbox::Sandbox;
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "",
     "source",
     "source add",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 23] = [
     "sync status",
     "sync cancel",
     "status",
+    "budget",
     "sim",
     "tenant",
     "tenant create",

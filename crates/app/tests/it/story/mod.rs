@@ -10,6 +10,7 @@ mod faults;
 mod git;
 mod gitlab;
 mod jira;
+mod ledger;
 mod limits;
 mod month;
 mod nodes;

@@ -7,6 +7,7 @@ use http::{HeaderMap, header};
 
 use crate::hash::Digest;
 use crate::jira::Deployment;
+use crate::limits::owner;
 
 /// One credential that is good.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,10 +53,11 @@ impl Login {
         scheme.eq_ignore_ascii_case("basic").then(|| Self::basic(user, secret))
     }
 
-    /// Makes the name of its account in the books.
+    /// Makes the name of its account in the books: a user has one, with whatever token.
     pub(super) fn account(&self, deployment: Deployment) -> String {
-        let digest = Digest::new(35).bytes(self.user.as_deref().unwrap_or_default().as_bytes());
-        format!("{}#{:016x}", deployment.prefix(), digest.bytes(self.secret.as_bytes()).short())
+        let owner = self.user.as_deref().unwrap_or_else(|| owner(&self.secret));
+        let digest = Digest::new(35).bytes(if self.user.is_some() { b"user" } else { b"bearer" });
+        format!("{}#{:016x}", deployment.prefix(), digest.bytes(owner.as_bytes()).short())
     }
 }
 

@@ -21,7 +21,7 @@ use super::faults::{Fault, Provider};
 use super::reply::Reply;
 use crate::hash::{Digest, mix};
 use crate::jira::{self, Answer, Ask, CardPaths, Deployment, Route, Standing};
-use crate::limits::{Call, Passage, Shown};
+use crate::limits::{Call, Passage, Shown, number};
 
 /// The longest body that is read; a thousand issues by key are far less.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -222,6 +222,7 @@ impl Service {
             body: &asked.body,
             base: &asked.base,
             cards: self.jira.cards,
+            person: number(&asked.account()),
         };
         let Answer { status, media, body, objects } = jira::answer(self.world.site(), route, &ask);
         let content = Digest::new(36).bytes(&body).finish();

@@ -36,7 +36,7 @@ pub(super) const WAITING: &str = "waiting";
 pub(super) const BUDGET: &str = "budget";
 
 /// The columns of a look, each with its type: every part fills those that it has.
-const COLUMNS: [(&str, &str); 18] = [
+const COLUMNS: [(&str, &str); 19] = [
     ("part", "text"),
     ("source_id", "bigint"),
     ("place", "bigint"),
@@ -53,6 +53,7 @@ const COLUMNS: [(&str, &str); 18] = [
     ("request_limit", "bigint"),
     ("remaining", "bigint"),
     ("resets_at", "bigint"),
+    ("own", "bigint"),
     ("blocked_until", "bigint"),
     ("observed_at", "bigint"),
 ];
@@ -104,15 +105,19 @@ pub(super) fn look(query: &StatusQuery) -> Statement {
     let budgets = part(
         BUDGET,
         &[
-            ("source_id", "source_id"),
+            ("source_id", "payer.id"),
             ("bucket", "bucket"),
             ("request_limit", "request_limit"),
             ("remaining", "remaining"),
             ("resets_at", "resets_at"),
+            ("own", "own"),
             ("blocked_until", "blocked_until"),
             ("observed_at", "observed_at"),
         ],
-        &format!("from budgets where {}", about(query, "source_id", &mut args)),
+        &format!(
+            "from sources as payer join budgets on budgets.account = payer.account where {}",
+            about(query, "payer.id", &mut args),
+        ),
     );
     Statement([sources, syncs, waiting, budgets].join("\nunion all\n"), args)
 }
