@@ -24,6 +24,7 @@ mod items;
 mod landing;
 mod ledger;
 mod listing;
+mod model;
 mod reads;
 mod records;
 mod retention;
