@@ -21,7 +21,7 @@ for_each_database!(what_must_hold_holds_on_every_walk);
 
 /// Walks and their steps: some thousand transactions, in a few seconds.
 const WALKS: u64 = 6;
-const STEPS: u64 = 130;
+const STEPS: u64 = 160;
 
 /// Rounds in which all that is under way ends, once nothing goes wrong any more: each takes what is due and an hour.
 const ROUNDS_MAX: u64 = 60;
@@ -52,6 +52,8 @@ struct Model<'a> {
     /// Every lease that was ever given, with its node; also those of the dead, who still try.
     leases: Vec<(Lease, u64)>,
     accepted: BTreeSet<SyncId>,
+    /// Jobs for which something was found while they were held.
+    more: BTreeSet<JobId>,
     /// The last version that a listing named, by source and repository.
     wanted: BTreeMap<(SourceId, String), u64>,
     step: String,
@@ -121,6 +123,8 @@ impl Model<'_> {
         for it in &claimed {
             let before = self.held.insert(it.job, (it.generation, it.until));
             assert_eq!(before, None, "{}: {it:?} was held already", self.step);
+            // It sees what was found before it began.
+            self.more.remove(&it.job);
             self.leases.push((it.clone(), node));
         }
         claimed
@@ -145,6 +149,12 @@ impl Model<'_> {
             }
             if news && may {
                 self.wanted.insert(key, version);
+                let of_it = |it: &&(Lease, u64)| {
+                    (it.0.source, it.0.stream.as_str(), &it.0.partition)
+                        == (lease.source, "commits", &lease.partition)
+                };
+                let reading = self.leases.iter().filter(of_it).map(|it| it.0.job);
+                self.more.extend(reading.filter(|it| self.held.contains_key(it)));
             }
             commit(page, Pass::Incremental, self.now)
         };
@@ -164,13 +174,19 @@ impl Model<'_> {
             Verdict::StartOver => Verdict::Release,
             other => other,
         };
-        let settlement = match outcome {
+        let ended = match outcome {
             Outcome::Faulted(fault) => failed(verdict, fault.code()),
             _ => settlement(verdict),
         };
-        let written = self.store(node).settle(lease, settlement, self.now).await;
-        if self.judge(lease, may, written).is_some() {
-            self.held.remove(&lease.job);
+        let written = self.store(node).settle(lease, ended, self.now).await;
+        if self.judge(lease, may, written).is_none() {
+            return;
+        }
+        self.held.remove(&lease.job);
+        if verdict == Verdict::Complete && self.more.contains(&lease.job) {
+            let state = format!("select state from jobs where id = {}", lease.job);
+            let state = self.database.lines(&state).await;
+            assert!(state == ["available"] || state == ["cancelled"], "{}: {lease:?} {state:?}", self.step);
         }
     }
 
@@ -200,7 +216,9 @@ impl Model<'_> {
         let expiry = Expiry { completed_before: old, failed_before: old };
         let active = "select cast(id as text) || ' ' || cast(generation as text) || ' ' || state from jobs
             where state in ('available', 'scheduled', 'retryable', 'running')
-                or sync_id in (select id from syncs where state = 'running') order by id";
+                or sync_id in (select id from syncs where state = 'running')
+                or sync_id in (select sync_id from jobs where state in ('available', 'scheduled', 'retryable', 'running'))
+            order by id";
         let before = self.database.lines(active).await;
         let syncs = self.stores[0].expired_syncs(SyncId(0), expiry, 100).await.unwrap();
         self.stores[0].remove_expired(syncs, expiry).await.unwrap();
@@ -215,11 +233,13 @@ impl Model<'_> {
 
     async fn step(&mut self, dice: &mut Dice) {
         let node = dice.of(3);
-        let lease = match self.leases.len() {
-            0 => None,
-            // Mostly the latest; now and then one that is long gone.
-            count => Some(self.leases[count - 1 - dice.index(count.min(8))].clone()),
+        // Mostly one that is held; now and then one that is long gone.
+        let gone = dice.of(4) == 0;
+        let among = |it: &&(Lease, u64)| {
+            gone || self.held.get(&it.0.job).is_some_and(|held| held.0 == it.0.generation)
         };
+        let among: Vec<&(Lease, u64)> = self.leases.iter().filter(among).collect();
+        let lease = (!among.is_empty()).then(|| among[dice.index(among.len())].clone());
         match (dice.of(20), lease) {
             (0..=2, _) => {
                 let source = self.sources[dice.index(self.sources.len())];
@@ -255,7 +275,7 @@ impl Model<'_> {
                 }
             }
             _ => {
-                let by = [1, 7, 30, 61, 700, 4_000][dice.index(6)];
+                let by = [1, 3, 7, 30, 70, 2_000][dice.index(6)];
                 // Now and then a clock is set back.
                 let by = if dice.of(8) == 0 { -by.min(30) } else { by };
                 self.now += SignedDuration::from_secs(by);
@@ -357,6 +377,7 @@ async fn what_must_hold_holds_on_every_walk(database: &Database) {
             held: BTreeMap::new(),
             leases: Vec::new(),
             accepted: BTreeSet::new(),
+            more: BTreeSet::new(),
             wanted: BTreeMap::new(),
             step: String::new(),
         };
