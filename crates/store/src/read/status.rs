@@ -133,6 +133,7 @@ struct Seen {
     name: String,
     provider: String,
     revision: i64,
+    account: Option<String>,
 }
 
 /// What a look found, but for what rests.
@@ -141,7 +142,8 @@ struct Found {
     seen: Vec<Seen>,
     active: HashMap<(i64, String), (SyncId, Active)>,
     waiting: HashMap<(i64, String), Timestamp>,
-    budgets: HashMap<i64, Vec<BudgetRow>>,
+    /// By their account: many sources may have one.
+    budgets: HashMap<String, Vec<BudgetRow>>,
 }
 
 async fn look(conn: &mut Conn, query: &StatusQuery, kept: &Kept) -> Result<StatusRows, StoreError> {
@@ -153,9 +155,8 @@ async fn look(conn: &mut Conn, query: &StatusQuery, kept: &Kept) -> Result<Statu
     let mut rows = Vec::with_capacity(sources);
     for it in seen {
         let Some(of_source) = resting.get(&it.source) else { continue };
-        let budgets = found.budgets.remove(&it.source.0).unwrap_or_default();
         for rest in &of_source.groups {
-            rows.push(stored(&it, rest, &budgets, &mut found));
+            rows.push(stored(&it, rest, &mut found));
         }
     }
     Ok(StatusRows { rows, last, sources })
@@ -166,27 +167,27 @@ async fn find(conn: &mut Conn, query: &StatusQuery) -> Result<Found, StoreError>
     let Statement(sql, args) = statements::look(query);
     let mut found = Found::default();
     for row in conn.rows(AssertSqlSafe(sql), args).await? {
-        let source: i64 = row.get("source_id")?;
         match row.get::<String>("part")?.as_str() {
             statements::SOURCE => found.seen.push(Seen {
                 place: row.get("place")?,
-                source: SourceId(source),
+                source: SourceId(row.get("source_id")?),
                 name: row.get("name")?,
                 provider: row.get("provider")?,
                 revision: row.get("revision")?,
+                account: row.get("account")?,
             }),
             statements::SYNC => sync(&row, &mut found.active)?,
             statements::WAITING => {
-                let place = (source, row.get("stream_group")?);
+                let place = (row.get("source_id")?, row.get("stream_group")?);
                 found.waiting.extend(row.time("until")?.map(|until| (place, until)));
             }
-            _ => found.budgets.entry(source).or_default().push(budget::read(&row)?),
+            _ => found.budgets.entry(row.get("account")?).or_default().push(budget::read(&row)?),
         }
     }
     // The order of a union is nobody's promise.
     found.seen.sort_unstable_by_key(|it| it.place);
-    for of_source in found.budgets.values_mut() {
-        of_source.sort_unstable_by(|a, b| a.bucket.cmp(&b.bucket));
+    for of_account in found.budgets.values_mut() {
+        of_account.sort_unstable_by(|a, b| a.bucket.cmp(&b.bucket));
     }
     Ok(found)
 }
@@ -213,7 +214,8 @@ fn sync(row: &Row, active: &mut HashMap<(i64, String), (SyncId, Active)>) -> Res
     Ok(())
 }
 
-fn stored(seen: &Seen, rest: &Rest, budgets: &[BudgetRow], found: &mut Found) -> StoredStatus {
+fn stored(seen: &Seen, rest: &Rest, found: &mut Found) -> StoredStatus {
+    let budgets = seen.account.as_ref().and_then(|it| found.budgets.get(it));
     let place = (seen.source.0, rest.group.name.to_owned());
     let active = found.active.remove(&place);
     StoredStatus {
@@ -230,7 +232,7 @@ fn stored(seen: &Seen, rest: &Rest, budgets: &[BudgetRow], found: &mut Found) ->
             last_manual_at: rest.last_manual_at,
             last_success_at: rest.last_success_at,
             active_sync: active.map(|it| it.0),
-            budgets: budgets.to_vec(),
+            budgets: budgets.cloned().unwrap_or_default(),
         },
         active: active.map(|it| it.1),
         standing: rest.standing.clone(),

@@ -36,13 +36,14 @@ pub(super) const WAITING: &str = "waiting";
 pub(super) const BUDGET: &str = "budget";
 
 /// The columns of a look, each with its type: every part fills those that it has.
-const COLUMNS: [(&str, &str); 19] = [
+const COLUMNS: [(&str, &str); 20] = [
     ("part", "text"),
     ("source_id", "bigint"),
     ("place", "bigint"),
     ("name", "text"),
     ("provider", "text"),
     ("revision", "bigint"),
+    ("account", "text"),
     ("stream_group", "text"),
     ("sync_id", "bigint"),
     ("trigger", "text"),
@@ -105,7 +106,7 @@ pub(super) fn look(query: &StatusQuery) -> Statement {
     let budgets = part(
         BUDGET,
         &[
-            ("source_id", "payer.id"),
+            ("account", "account"),
             ("bucket", "bucket"),
             ("request_limit", "request_limit"),
             ("remaining", "remaining"),
@@ -115,7 +116,7 @@ pub(super) fn look(query: &StatusQuery) -> Statement {
             ("observed_at", "observed_at"),
         ],
         &format!(
-            "from sources as payer join budgets on budgets.account = payer.account where {}",
+            "from budgets where account in (select payer.account from sources as payer where {})",
             about(query, "payer.id", &mut args),
         ),
     );
@@ -140,7 +141,7 @@ fn sources(query: &StatusQuery, args: &mut Vec<Arg>) -> String {
     }
     let of = of.join(" and ");
     let by_name = format!(
-        "from (select id, name, provider, revision, row_number() over (order by name, id) as place
+        "from (select id, name, provider, revision, account, row_number() over (order by name, id) as place
              from sources where {of} order by name, id {most}) as listed",
     );
     let columns = [
@@ -149,6 +150,7 @@ fn sources(query: &StatusQuery, args: &mut Vec<Arg>) -> String {
         ("name", "name"),
         ("provider", "provider"),
         ("revision", "revision"),
+        ("account", "account"),
     ];
     part(SOURCE, &columns, &by_name)
 }
