@@ -12,7 +12,7 @@ pub enum Trigger {
     Cron,
     /// A provider's delivery hinted at a change.
     Webhook,
-    /// A chore found that the source fell behind.
+    /// A chore found that the source fell behind, or a lane beside the forward one has something to read.
     Maintenance,
     /// A sync brought nothing although the provider shows newer activity.
     Recovery,

@@ -238,7 +238,8 @@ mod tests {
     use domain::id::{JobId, SourceId, SyncId};
     use domain::job::Lane;
     use domain::policy::Thresholds;
-    use domain::policy::turn::{Class, Turn};
+    use domain::policy::ledger::Class;
+    use domain::policy::turn::Turn;
     use jiff::Timestamp;
     use store::{Lease, Signals};
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use domain::connector::{Group, Stream};
 use domain::fault::{Cause, Fault};
+use domain::job::Lane;
 use domain::page::{Item, Next};
 use domain::policy::turn::Turn;
 use domain::policy::{self, Outcome, Verdict};
@@ -90,7 +91,7 @@ impl Run<'_> {
     ///
     /// An error is the database's: the job is then as its last page left it.
     pub(crate) async fn run(mut self) -> Result<Option<Ended>, StoreError> {
-        if self.stream.item_batch.is_some() && !self.load_items().await? {
+        if self.item_batch().is_some() && !self.load_items().await? {
             return Ok(Some(self.end(&Outcome::CaughtUp)));
         }
         let mut ahead: Option<Ahead> = None;
@@ -190,7 +191,7 @@ impl Run<'_> {
             return After::Stuck("a page that leads to itself");
         }
         let plain = self.place.plain || matches!(pass, Pass::Plain { .. });
-        let Some(batch) = self.stream.item_batch else {
+        let Some(batch) = self.item_batch() else {
             return match next {
                 Next::More(cursor) => {
                     After::Read(Place { cursor: Some(cursor.clone()), items: Vec::new(), plain })
@@ -218,6 +219,11 @@ impl Run<'_> {
         }
     }
 
+    /// Returns how many items a page reads, in a stream of items. Those are read forward.
+    fn item_batch(&self) -> Option<usize> {
+        self.stream.item_batch.filter(|_| self.lease.lane == Lane::Forward)
+    }
+
     fn place_of_items(&self, batch: usize) -> Place {
         let items: Vec<Item> = self.queue.iter().take(batch).cloned().collect();
         Place { cursor: items.first().and_then(|it| it.cursor.clone()), items, plain: false }
@@ -225,7 +231,7 @@ impl Run<'_> {
 
     /// Asks the database for due items; false when there are none.
     async fn load_items(&mut self) -> Result<bool, StoreError> {
-        let Some(batch) = self.stream.item_batch else { return Ok(true) };
+        let Some(batch) = self.item_batch() else { return Ok(true) };
         self.queue = self.store.due_items(&self.lease, ITEMS_MAX).await?.into();
         self.place = self.place_of_items(batch);
         Ok(!self.queue.is_empty())
@@ -267,7 +273,7 @@ impl Run<'_> {
         let requests = std::mem::take(&mut self.tally.requests);
         self.store.start_over(&self.lease, item, requests, self.clock.now()).await?;
         self.validators.clear();
-        if self.stream.item_batch.is_some() {
+        if self.item_batch().is_some() {
             let more = self.load_items().await?;
             return Ok(if more { Step::GoOn(None) } else { Step::End(self.end(&Outcome::CaughtUp)) });
         }

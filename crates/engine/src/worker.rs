@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::id::SourceId;
+use domain::job::Lane;
 use domain::policy::ledger::Class;
 use domain::policy::{self, Outcome, Verdict};
 use jiff::{SignedDuration, Timestamp};
@@ -268,8 +269,9 @@ impl SyncService {
             partition: &lease.partition,
             args: &open.args,
             lane: lease.lane,
-            conditional: stream.conditional,
-            listing: stream.is_listing(),
+            // What other lanes read is no complete listing, and never asked for in the same words again.
+            conditional: stream.conditional && lease.lane == Lane::Forward,
+            listing: stream.is_listing() && lease.lane == Lane::Forward,
             attempt: lease.attempt,
         };
         let run = Run {

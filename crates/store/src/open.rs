@@ -76,6 +76,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/sqlite/0011_ledger.sql"),
         include_str!("../migrations/postgres/0011_ledger.sql"),
     ),
+    (
+        12,
+        include_str!("../migrations/sqlite/0012_lanes.sql"),
+        include_str!("../migrations/postgres/0012_lanes.sql"),
+    ),
 ];
 
 /// How long the server keeps the locks of a transaction in which nothing is said. Ours say something at once, so one

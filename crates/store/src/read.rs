@@ -73,6 +73,8 @@ pub struct SyncRow {
     pub tenant: Option<TenantId>,
     /// The group of streams.
     pub group: String,
+    /// What its jobs read; `None` where the stored word is damaged.
+    pub lane: Option<Lane>,
     /// Why it was asked for.
     pub trigger: Trigger,
     /// Where it stands.
@@ -141,8 +143,8 @@ pub struct JobRow {
 }
 
 const SYNC: &str =
-    "select sync.id, sync.source_id, source.name as source_name, source.tenant_id, sync.stream_group, sync.trigger,
-        sync.state, sync.created_at, sync.closed_at,
+    "select sync.id, sync.source_id, source.name as source_name, source.tenant_id, sync.stream_group, sync.lane,
+        sync.trigger, sync.state, sync.created_at, sync.closed_at,
         count(job.id) as total,
         count(case when job.state = 'available' then 1 end) as available,
         count(case when job.state = 'scheduled' then 1 end) as scheduled,
@@ -160,7 +162,7 @@ const SYNC: &str =
     left join jobs as job on job.sync_id = sync.id";
 
 const SYNC_BY: &str =
-    "group by sync.id, sync.source_id, source.name, source.tenant_id, sync.stream_group, sync.trigger, sync.state,
+    "group by sync.id, sync.source_id, source.name, source.tenant_id, sync.stream_group, sync.lane, sync.trigger, sync.state,
     sync.created_at, sync.closed_at";
 
 pub(crate) async fn sync(conn: &mut Conn, id: SyncId) -> Result<Option<SyncRow>, StoreError> {
@@ -216,6 +218,7 @@ async fn sync_row(conn: &mut Conn, row: &Row) -> Result<SyncRow, StoreError> {
         source_name: row.get("source_name")?,
         tenant: row.get::<Option<i64>>("tenant_id")?.map(TenantId),
         group: row.get("stream_group")?,
+        lane: Lane::from_word(&row.get::<String>("lane")?),
         trigger: row.word("trigger", Trigger::from_word, ("syncs", &id))?,
         state: row.word("state", SyncState::from_word, ("syncs", &id))?,
         created_at: row.time("created_at")?.ok_or_else(|| corrupt("syncs", id, "created_at"))?,

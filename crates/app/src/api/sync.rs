@@ -28,6 +28,9 @@ pub(super) struct Sync {
     /// The source's name.
     source_name: String,
     group: String,
+    /// What its jobs read; null where the row is damaged.
+    #[schema(schema_with = super::word::lane)]
+    lane: Option<&'static str>,
     #[schema(schema_with = super::word::trigger)]
     trigger: &'static str,
     #[schema(schema_with = super::word::sync_state)]
@@ -102,6 +105,7 @@ impl Sync {
             id: row.id.0,
             source: row.source.0,
             group: row.group,
+            lane: row.lane.map(domain::job::Lane::as_str),
             trigger: row.trigger.as_str(),
             state: row.state.as_str(),
             jobs: row.jobs.into(),

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use domain::id::{SourceId, SyncId};
-use domain::job::SyncState;
+use domain::job::{Lane, SyncState};
 use domain::policy::Decision;
 use domain::trigger::Trigger;
 use engine::{Requested, SourceRow, SyncRow, SyncService, provider_specs};
@@ -17,6 +17,9 @@ use crate::words::About;
 
 /// How often the database is asked how a sync gets on, at most: quick enough for the eye.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Syncs of a source among which those of other lanes are looked for: each of its groups has at most one of each lane.
+const LATEST: u32 = 20;
 
 /// Looking takes at most this part of the time, so that it never slows the work.
 const LOOK_SHARE: u32 = 20;
@@ -67,7 +70,8 @@ pub(crate) fn groups<'a>(source: &SourceRow, named: Option<&'a str>) -> Vec<&'a 
     spec.into_iter().flat_map(|it| it.groups).map(|it| it.name).collect()
 }
 
-/// Works on syncs in this process until they closed or `stop` is cancelled, and shows how they get on.
+/// Works on syncs in this process until they closed or `stop` is cancelled, and shows how they get on. What they began to
+/// read in other lanes is read too: nobody else may be there to do it.
 ///
 /// Returns them as they are then; one that was stopped is still running.
 pub(crate) async fn follow(
@@ -90,7 +94,7 @@ pub(crate) async fn follow(
         worked
     };
     let watch = async {
-        watch(service, &followed, out, &enough).await;
+        watch(service, asked, followed.clone(), out, &enough).await;
         enough.cancel();
     };
     let (worked, ()) = tokio::join!(work, watch);
@@ -103,9 +107,10 @@ pub(crate) async fn follow(
 }
 
 /// Shows how syncs get on until all closed, or there is enough.
-async fn watch(
+async fn watch<'a>(
     service: &SyncService,
-    syncs: &[(About<'_>, SyncId)],
+    asked: &'a [Asked],
+    mut syncs: Vec<(About<'a>, SyncId)>,
     out: &Output,
     enough: &CancellationToken,
 ) {
@@ -113,7 +118,7 @@ async fn watch(
     loop {
         let began = std::time::Instant::now();
         let mut open = 0;
-        for (about, sync) in syncs {
+        for (about, sync) in &syncs {
             match look(service, *about, *sync, &mut progress).await {
                 Ok(SyncState::Running) => open += 1,
                 Ok(_) => {}
@@ -125,7 +130,11 @@ async fn watch(
             }
         }
         if open == 0 {
-            return;
+            let more = beside(service, asked, &syncs).await;
+            if more.is_empty() {
+                return;
+            }
+            syncs.extend(more);
         }
         let pause = LOOK_EVERY.max(began.elapsed() * LOOK_SHARE);
         tokio::select! {
@@ -133,6 +142,24 @@ async fn watch(
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// Finds the syncs of other lanes that are under way beside those that were asked for.
+async fn beside<'a>(
+    service: &SyncService,
+    asked: &'a [Asked],
+    known: &[(About<'a>, SyncId)],
+) -> Vec<(About<'a>, SyncId)> {
+    let mut found = Vec::new();
+    for it in asked.iter().filter(|it| it.sync.is_some()) {
+        let syncs = service.syncs(Some(it.source.id), LATEST).await.unwrap_or_default();
+        let under_way = syncs.into_iter().filter(|sync| {
+            let other = sync.lane.is_some_and(|lane| lane != Lane::Forward) && sync.group == it.group;
+            other && sync.state == SyncState::Running && known.iter().all(|it| it.1 != sync.id)
+        });
+        found.extend(under_way.map(|sync| (it.about(), sync.id)));
+    }
+    found
 }
 
 async fn look(

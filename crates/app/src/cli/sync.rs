@@ -296,7 +296,7 @@ async fn latest(args: &StatusArgs, app: &App, service: &SyncService) -> anyhow::
         vec![
             Field::styled(Style::Quiet, row.id),
             Field::styled(Style::Strong, &row.source_name),
-            row.group.as_str().into(),
+            view::what(row).into(),
             Field::styled(style, format!("{mark} {}", row.state)),
             view::moment(Some(row.created_at), now).into(),
             count(row.jobs.total).into(),

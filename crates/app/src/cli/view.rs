@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use domain::id::SyncId;
-use domain::job::SyncState;
+use domain::job::{Lane, SyncState};
 use domain::policy::Decision;
 use engine::{JobCounts, JobError, JobRow, SyncRow};
 use jiff::Timestamp;
@@ -27,6 +27,7 @@ pub(crate) fn sync_json(about: About<'_>, sync: &SyncRow, now: Timestamp) -> Val
         "id": sync.id,
         "source": sync.source_name,
         "group": sync.group,
+        "lane": sync.lane,
         "trigger": sync.trigger,
         "state": sync.state,
         "jobs": sync.jobs.total,
@@ -45,6 +46,14 @@ pub(crate) fn sync_json(about: About<'_>, sync: &SyncRow, now: Timestamp) -> Val
         value["blockedUntil"] = json!(at.as_millisecond());
     }
     value
+}
+
+/// Names what a sync reads: its group, and the lane where that is not the usual one.
+pub(crate) fn what(sync: &SyncRow) -> String {
+    match sync.lane {
+        Some(Lane::Forward) | None => sync.group.clone(),
+        Some(lane) => format!("{} {lane}", sync.group),
+    }
 }
 
 /// A request that was refused, in the same shape; with the sync that stands in the way, where one does.
@@ -125,7 +134,7 @@ pub(crate) fn print_sync(
 ) -> std::io::Result<()> {
     let paint = out.paint();
     let (mark, style) = mark(sync.state);
-    let name = format!("{} · {}", sync.source_name, sync.group);
+    let name = format!("{} · {}", sync.source_name, what(sync));
     let took = span(taken(sync, now));
     let state = paint.of(style, format!("{mark} {}", sync.state));
     let name = paint.of(Style::Strong, name);

@@ -88,7 +88,8 @@ pub(super) fn branches(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault>
         let has_merge_requests = read.args.get("merge_requests") != Some(&Value::Bool(false));
         for stream in [COMMITS_STREAM].into_iter().chain(has_merge_requests.then_some(MERGE_REQUESTS_STREAM))
         {
-            page.partitions.push(git::whole(stream, read.partition, args.clone()));
+            let start = if stream == MERGE_REQUESTS_STREAM { super::lanes(response) } else { Vec::new() };
+            page.partitions.push(Partition { start, ..git::whole(stream, read.partition, args.clone()) });
         }
     }
     Ok(Step::Page(page))

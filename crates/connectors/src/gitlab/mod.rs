@@ -5,8 +5,12 @@
 
 use domain::connector::{Connector, Meter, SettingsError, Spec, Step};
 use domain::fault::Fault;
-use domain::page::{Partition, Read, Request, Response};
+use domain::job::Lane;
+use domain::page::{Cursor, Partition, Read, Request, Response};
 use domain::source::Settings;
+use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 mod commits;
@@ -116,4 +120,43 @@ fn project_id(read: &Read<'_>) -> Result<i64, Fault> {
 /// Returns a request; all of them spend the same budget.
 fn request(url: String) -> Request {
     Request { url, bucket: limits::API_REQUESTS }
+}
+
+/// How far behind the newest change the next sync begins. GitLab notes that something was merged up to some seconds
+/// after it noted the change, and a change may be seen later than another that was noted after it.
+const OVERLAP: SignedDuration = SignedDuration::from_mins(1);
+
+/// Where the reading of merge requests stands.
+#[derive(Default, Deserialize, Serialize)]
+struct Place {
+    /// The moment from which changes are asked for.
+    since: Option<Timestamp>,
+    /// The moment that the sync under way began with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    began: Option<Timestamp>,
+    /// The moment up to which changes are asked for, going back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+    /// The next page of those changes, where more than one page of them fell on one moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// Returns where the lanes of a project begin that was found by this answer: forward a little before it was given, and
+/// back from then. None where it does not say when that was: all is then read forward.
+fn lanes(response: &Response) -> Vec<(Lane, Cursor)> {
+    let said = response.headers.get("date").and_then(|it| DateTimeParser::new().parse_timestamp(it).ok());
+    // A clock that is ahead, of GitLab's or of what stands before it, must not hide what changes meanwhile.
+    let Some(at) = said.map(|it| it.min(response.requested_at)) else { return Vec::new() };
+    let since = at.saturating_sub(OVERLAP).unwrap_or(at);
+    vec![
+        (Lane::Forward, cursor(&Place { since: Some(since), ..Place::default() })),
+        (Lane::Backfill, cursor(&Place { until: Some(at), ..Place::default() })),
+    ]
+}
+
+/// Makes the cursor of a place.
+fn cursor(place: &Place) -> Cursor {
+    // A moment and text always make a JSON value; should that ever change, all is read anew and nothing is lost.
+    Cursor(serde_json::to_value(place).unwrap_or_default())
 }

@@ -208,6 +208,65 @@ fn merge_requests_go_on_from_the_moment_that_a_page_ended_with() {
     assert_eq!(next(stream, Some(since(99)), &[], &changed(1, &|_| 99)), (Some(since(99)), false));
 }
 
+/// Nothing is missed at the seam, and nothing behind it: what changes while the older ones are read is read forward.
+#[test]
+fn merge_requests_of_a_new_project_are_read_from_its_finding_on_in_both_directions() {
+    let (settings, args) = (settings(BASE, json!({})), json!({}));
+    let step = |stream: &str, lane, cursor: Option<&Cursor>, got: &[Response]| {
+        let (learned, items) = (&Value::Null, &[][..]);
+        let read =
+            Read { source: &settings, learned, stream, partition: "7", args: &args, lane, items, cursor };
+        GitLab.step(&read, got).unwrap()
+    };
+    let found = |date: Option<&str>| {
+        let headers: Vec<_> = date.map(|it| ("date", it)).into_iter().collect();
+        let mut answer = response(200, &headers, "[]");
+        answer.requested_at = "2026-11-21T08:00:30Z".parse().unwrap();
+        let Step::Page(page) = step("branches", Lane::Forward, None, &[answer]) else { panic!() };
+        let [commits, requests] = &page.partitions[..] else { panic!("{:?}", page.partitions) };
+        assert!(commits.start.is_empty());
+        requests.start.clone()
+    };
+    let lanes = found(Some("Sat, 21 Nov 2026 08:00:00 GMT"));
+    let asked = |(lane, cursor): &(Lane, Cursor)| match step("merge_requests", *lane, Some(cursor), &[]) {
+        Step::Send(requests) => (*lane, requests[0].url.split_once("updated_at&").unwrap().1.to_owned()),
+        Step::Page(page) => panic!("{page:?}"),
+    };
+    let forward = (Lane::Forward, "sort=asc&updated_after=2026-11-21T07%3A59%3A00Z".to_owned());
+    let back = (Lane::Backfill, "sort=desc&updated_before=2026-11-21T08%3A00%3A00Z".to_owned());
+    assert_eq!(lanes.iter().map(asked).collect::<Vec<_>>(), [forward.clone(), back]);
+    // A clock that is ahead of ours hides nothing; without one all is read forward.
+    let ahead = found(Some("Sat, 21 Nov 2026 09:00:00 GMT"));
+    assert_eq!(asked(&ahead[0]).1, "sort=asc&updated_after=2026-11-21T07%3A59%3A30Z");
+    assert_eq!((found(None), found(Some("yesterday"))), (vec![], vec![]));
+
+    let changed = |seconds: &[i64]| -> String {
+        let at = |it: &i64| Timestamp::from_second(*it).unwrap().to_string();
+        let all =
+            seconds.iter().map(|it| json!({"id": it, "iid": it, "project_id": 7, "updated_at": at(it)}));
+        let all: Vec<_> = all.collect();
+        json!(all).to_string()
+    };
+    let link = [("link", "<https://gitlab.com/page-2>; rel=\"next\"")];
+    let next = |cursor: &Cursor, headers: &[(&str, &str)], body: &str| {
+        let answers = [response(200, headers, body)];
+        match step("merge_requests", Lane::Backfill, Some(cursor), &answers) {
+            Step::Page(page) => (page.records.len(), page.next),
+            Step::Send(requests) => panic!("{requests:?}"),
+        }
+    };
+    let until =
+        |second: i64| json!({ "since": null, "until": Timestamp::from_second(second).unwrap().to_string() });
+    let (_, on) = next(&lanes[1].1, &link, &changed(&[900, 800, 700]));
+    assert_eq!(on, Next::More(Cursor(until(700))), "not by the link");
+    let (_, on) = next(&Cursor(until(700)), &link, &changed(&[700, 700]));
+    let mut second = until(700);
+    second["next"] = json!("https://gitlab.com/page-2");
+    assert_eq!(on, Next::More(Cursor(second.clone())), "all of one moment: by the link");
+    let (records, end) = next(&Cursor(second), &[], &changed(&[700, 5]));
+    assert_eq!((records, end), (2, Next::CaughtUp { cursor: Some(Cursor(until(5))), sweep: None }));
+}
+
 /// Nothing says that a page by number is the last but an empty one behind it.
 #[test]
 fn a_full_page_of_projects_without_a_link_goes_on_behind_its_last() {

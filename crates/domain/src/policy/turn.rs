@@ -3,24 +3,10 @@
 //! It must never depend on how long a queue is: a place is reckoned once, from a few numbers, and does not move while
 //! the job waits. Begin with [`Line::begins`]; docs/decisions/0008-fair-order.md says why.
 
-use crate::job::Lane;
-use crate::trigger::Trigger;
+use super::ledger::Class;
 
 #[cfg(test)]
 mod tests;
-
-/// How urgent a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Class {
-    /// A person waits for it.
-    Human,
-    /// A provider said that there is something.
-    Webhook,
-    /// It was time.
-    Cron,
-    /// It reads what is older, again, or for completeness.
-    Backfill,
-}
 
 /// How far the queue moves on for a page of a person's: a number with many divisors, so that other classes take whole
 /// multiples of it.
@@ -31,20 +17,6 @@ const PAGE: i64 = 16;
 const HEAD_START: i64 = 256 * PAGE;
 
 impl Class {
-    /// Every class, the most urgent first.
-    pub const ALL: [Self; 4] = [Self::Human, Self::Webhook, Self::Cron, Self::Backfill];
-
-    /// Returns the class of a job.
-    #[must_use]
-    pub fn of(trigger: Trigger, lane: Lane) -> Self {
-        match (lane, trigger) {
-            (Lane::Backfill | Lane::Reread | Lane::Census, _) => Self::Backfill,
-            (Lane::Forward, Trigger::Manual) => Self::Human,
-            (Lane::Forward, Trigger::Webhook) => Self::Webhook,
-            (Lane::Forward, Trigger::Cron | Trigger::Maintenance | Trigger::Recovery) => Self::Cron,
-        }
-    }
-
     /// Returns the number that is stored: 0 for the most urgent.
     #[must_use]
     pub fn rank(self) -> i64 {
@@ -125,8 +97,10 @@ impl Line {
     pub fn begins(&self, class: Class) -> Turn {
         let (page, served) = (class.page(), self.served());
         // A job of a higher class has a head start, which is not this one's.
-        let next =
-            self.waits.filter(|it| it.0 >= class).map_or(served, |it| served.min(it.1 - class.behind()));
+        let next = self
+            .waits
+            .filter(|it| it.0.rank() >= class.rank())
+            .map_or(served, |it| served.min(it.1 - class.behind()));
         let fresh = next.saturating_add(page / 2);
         let first = match self.first {
             Some(first) if first > served => fresh.max(first.saturating_add(page)),

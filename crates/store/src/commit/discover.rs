@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::job::Lane;
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
@@ -11,8 +12,8 @@ use super::Commit;
 use crate::db::{Conn, args, to_json};
 use crate::dialect::each;
 use crate::error::StoreError;
-use crate::queue::Lease;
 use crate::queue::enqueue::{self, Streams};
+use crate::queue::{Lease, lane};
 use crate::source::partition::{self, FoundBy};
 
 /// Keeps what a page found and makes its jobs.
@@ -31,7 +32,15 @@ pub(super) async fn found(
     }
     let by = FoundBy::Listing(&lease.stream, &lease.partition);
     partition::keep(conn, lease.source, &page.partitions, by).await?;
+    if lease.lane != Lane::Forward {
+        // The next forward sync reads what another lane found.
+        return Ok(());
+    }
     let streams = Streams::of(commit.group);
+    let mut opened = false;
+    if page.partitions.iter().any(|it| it.start.iter().any(|it| it.0 != Lane::Forward)) {
+        opened = lane::open(conn, lease.source, (commit.group.name, &streams.names()), now).await?;
+    }
     let by_stream = touched.iter().fold(BTreeMap::<&str, Vec<&str>>::new(), |mut all, (stream, key)| {
         all.entry(stream).or_default().push(key);
         all
@@ -43,7 +52,7 @@ pub(super) async fn found(
         made += enqueue::jobs_of(conn, lease, place, &keys, now).await?;
         run_again(conn, lease, place, &keys).await?;
     }
-    if made > 0 {
+    if made > 0 || opened {
         enqueue::wake(conn).await?;
     }
     Ok(())

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use domain::connector::Group;
 use domain::event::Event;
-use domain::job::JobState;
+use domain::job::{JobState, Lane};
 use domain::page::{Cursor, Next, Page};
 use domain::policy::turn::Turn;
 use domain::source::Settings;
@@ -242,7 +242,7 @@ pub(crate) async fn page(conn: &mut Conn, (ready, now): &(Ready, Timestamp)) -> 
 /// Says whether something is still due to the job.
 async fn is_due(conn: &mut Conn, lease: &Lease, commit: &Commit) -> Result<bool, StoreError> {
     let stream = commit.group.streams.iter().find(|it| it.name == lease.stream);
-    if stream.is_some_and(|it| it.item_batch.is_some()) {
+    if lease.lane == Lane::Forward && stream.is_some_and(|it| it.item_batch.is_some()) {
         return item::any_due(conn, lease).await;
     }
     Ok(matches!(commit.page.next, Next::More(_)))

@@ -36,10 +36,11 @@ pub(crate) async fn close_if_done(conn: &mut Conn, sync: SyncId, now: Timestamp)
             (select count(*) from items join jobs as failed on failed.id = items.failed_job
                 where failed.sync_id = $1) as item_errors,
             (select count(*) from jobs as other where other.source_id = sync.source_id
-                and other.stream_group = sync.stream_group and other.lane = 'forward' and other.sync_id <> sync.id
+                and other.stream_group = sync.stream_group and other.lane = sync.lane and other.sync_id <> sync.id
                 and other.state in ('available', 'scheduled', 'retryable', 'running')) as skipped
         from syncs as sync left join jobs as job on job.sync_id = sync.id
-        where sync.id = $1 group by sync.id, sync.source_id, sync.stream_group, sync.state";
+        where sync.id = $1 group by sync.id, sync.source_id, sync.stream_group, sync.lane,
+            sync.state";
     let row = conn.one(sql, args![sync, now]).await?;
     let before = row.word("state", SyncState::from_word, ("syncs", &sync))?;
     if before == SyncState::Running && row.count("due")? > 0 {

@@ -7,14 +7,15 @@ use domain::event::Event;
 use domain::id::{SourceId, SyncId};
 use domain::job::{JobState, Lane, SyncState};
 use domain::policy::Decision;
-use domain::policy::turn::{Class, Turn};
+use domain::policy::ledger::Class;
+use domain::policy::turn::Turn;
 use domain::trigger::Trigger;
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
 use super::budget::{self, BudgetRow};
 use super::schedule::{self, Tick};
-use super::{Lease, closing, decision, turn};
+use super::{Lease, closing, decision, lane, turn};
 use crate::db::{Conn, args, to_json};
 use crate::dialect::{each, notify};
 use crate::error::StoreError;
@@ -99,6 +100,10 @@ impl Streams {
         let streams = group.streams.iter().enumerate();
         Self(streams.map(|(at, it)| (it.name, at, it.item_batch.is_some())).collect())
     }
+
+    pub(crate) fn names(&self) -> Vec<[&'static str; 1]> {
+        self.0.iter().map(|it| [it.0]).collect()
+    }
 }
 
 pub(crate) async fn facts(
@@ -145,7 +150,7 @@ pub(crate) async fn enqueue(
         return Ok(Enqueued::TickTaken);
     }
     let class = Class::of(request.trigger, Lane::Forward);
-    let mut turn = begins(conn, request.source, class, now).await?;
+    let mut turn = turn::begins(conn, request.source, class, now).await?;
     let sql = "insert into syncs (source_id, stream_group, trigger, whole, state, created_at, class, turn)
         select id, $2, $3, true, $4, $5, $6, $7 from sources where id = $1 and removed_at is null
         on conflict do nothing returning id";
@@ -173,21 +178,18 @@ pub(crate) async fn enqueue(
         let made = insert_jobs(conn, sync, place, None, turn, now).await?;
         turn.at = turn.at.saturating_add(turn.stride.saturating_mul(i64::try_from(made).unwrap_or(i64::MAX)));
         adopt(conn, request.source, sync, place.0, now).await?;
+        run_again(conn, request.source, sync, place.0).await?;
     }
+    let opened = lane::open(conn, request.source, (request.group.name, &streams.names()), now).await?;
     let row = conn.one("select count(*) as jobs from jobs where sync_id = $1", args![sync]).await?;
     let jobs = row.count("jobs")?;
     if jobs == 0 {
         closing::close_if_done(conn, sync, now).await?;
-    } else {
+    }
+    if jobs > 0 || opened {
         wake(conn).await?;
     }
     Ok(Enqueued::Started { sync, jobs })
-}
-
-/// Returns the place of the first job of a sync.
-async fn begins(conn: &mut Conn, source: SourceId, class: Class, now: Timestamp) -> Result<Turn, StoreError> {
-    let line = turn::line(conn, source, class, now).await?;
-    Ok(turn::with_tenant(conn, line, source, class).await?.begins(class))
 }
 
 async fn active(conn: &mut Conn, request: &Enqueue) -> Result<Enqueued, StoreError> {
@@ -291,6 +293,15 @@ async fn adopt(
             and state in ('available', 'scheduled', 'retryable')
             and sync_id in (select id from syncs where source_id = $2 and state <> 'running')";
     conn.execute(sql, args![sync, source, stream, now]).await?;
+    Ok(())
+}
+
+/// Has jobs that an earlier sync left behind and that run at this moment run once more: they may have read past what this
+/// one was asked for.
+async fn run_again(conn: &mut Conn, source: SourceId, sync: SyncId, stream: &str) -> Result<(), StoreError> {
+    let sql = "update jobs set again = true
+        where source_id = $1 and stream = $2 and lane = 'forward' and state = 'running' and sync_id <> $3";
+    conn.execute(sql, args![source, stream, sync]).await?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod chore;
 pub(crate) mod closing;
 pub(crate) mod decision;
 pub(crate) mod enqueue;
+pub(crate) mod lane;
 pub(crate) mod rescue;
 pub(crate) mod retention;
 pub(crate) mod schedule;
@@ -20,7 +21,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use domain::event::Event;
 use domain::id::{JobId, SourceId, SyncId};
 use domain::job::{JobState, Lane};
-use domain::policy::turn::{Class, Turn};
+use domain::policy::ledger::Class;
+use domain::policy::turn::Turn;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::AssertSqlSafe;
 

@@ -4,13 +4,13 @@
 
 use domain::event::Event;
 use domain::id::{JobId, SourceId, SyncId};
-use domain::job::JobState;
+use domain::job::{JobState, Lane};
 use domain::policy::Verdict;
 use domain::policy::turn::Turn;
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
-use super::{Lease, closing, enqueue, turn};
+use super::{Lease, closing, enqueue, lane, turn};
 use crate::db::{Arg, Conn, args};
 use crate::dialect::{for_update, without_nul};
 use crate::error::StoreError;
@@ -176,6 +176,10 @@ async fn mark_partition(
     fault: Option<(&str, &str)>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    if lease.lane != Lane::Forward {
+        // How a partition stands is told by its forward lane.
+        return if state == JobState::Completed { lane::ended(conn, lease, now).await } else { Ok(()) };
+    }
     let of = args![lease.source, &lease.stream, &lease.partition];
     let with = |more: Vec<Arg>| of.iter().cloned().chain(more).collect::<Vec<Arg>>();
     if state == JobState::Completed {

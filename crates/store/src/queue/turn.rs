@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use domain::id::SourceId;
-use domain::policy::turn::{Class, Line, Turn};
+use domain::policy::ledger::Class;
+use domain::policy::turn::{Line, Turn};
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
@@ -80,6 +81,17 @@ pub(super) async fn with_tenant(
             and source.tenant_id = (select tenant_id from sources where id = $1)";
     let row = conn.one(sql, args![source, class.rank()]).await?;
     Ok(Line { first: row.get("first")?, others: row.get("others")?, ..line })
+}
+
+/// Returns the place of the first job of a sync.
+pub(super) async fn begins(
+    conn: &mut Conn,
+    source: SourceId,
+    class: Class,
+    now: Timestamp,
+) -> Result<Turn, StoreError> {
+    let line = line(conn, source, class, now).await?;
+    Ok(with_tenant(conn, line, source, class).await?.begins(class))
 }
 
 /// Looks who waits beside a job that runs, and returns how far that one is when it goes on. Where another source waits, its

@@ -85,6 +85,7 @@ pub(crate) async fn forget_stopped(conn: &mut Conn, source: SourceId) -> Result<
     Ok(())
 }
 
+/// Keeps where the lanes of new partitions begin. One that was read already goes on where it is, in every lane.
 async fn start(conn: &mut Conn, source: SourceId, partitions: &[Partition]) -> Result<(), StoreError> {
     let mut rows = Vec::new();
     for it in partitions {
@@ -97,7 +98,9 @@ async fn start(conn: &mut Conn, source: SourceId, partitions: &[Partition]) -> R
     }
     let sql = format!(
         "insert into checkpoints (source_id, stream, partition, lane, cursor, plain)
-         select $1, t.value ->> 0, t.value ->> 1, t.value ->> 2, t.value ->> 3, false from {} where true
+         select $1, t.value ->> 0, t.value ->> 1, t.value ->> 2, t.value ->> 3, false from {}
+         where not exists (select 1 from checkpoints as known where known.source_id = $1
+             and known.stream = t.value ->> 0 and known.partition = t.value ->> 1)
          on conflict do nothing",
         each(conn, "$2"),
     );

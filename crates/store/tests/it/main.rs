@@ -22,6 +22,7 @@ mod damage;
 mod group_commit;
 mod items;
 mod landing;
+mod lanes;
 mod ledger;
 mod listing;
 mod model;

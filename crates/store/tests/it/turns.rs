@@ -5,7 +5,7 @@ use domain::id::{SourceId, TenantId};
 use domain::job::JobState;
 use domain::page::Page;
 use domain::policy::Verdict;
-use domain::policy::turn::Class;
+use domain::policy::ledger::Class;
 use domain::trigger::Trigger;
 use jiff::Timestamp;
 use serde_json::json;

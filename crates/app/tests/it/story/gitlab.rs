@@ -117,6 +117,14 @@ async fn merge_requests_stand_as_they_are_at_gitlab(database: Database) {
     scene.completes().await;
     timeline(&scene).await;
     assert_merge_requests(&scene, &sim).await;
+    // All of them were there before the project was found, so the backfill read them, and once.
+    let lanes =
+        "select job.lane || ' ' || sync.state || ' ' || cast(sum(job.records) as text) from jobs as job
+        join syncs as sync on sync.id = job.sync_id where job.stream = 'merge_requests'
+        group by job.lane, sync.state order by job.lane";
+    let requests = scene.database.number("select count(*) from gitlab_merge_requests").await;
+    let expected = [format!("backfill completed {requests}"), "forward completed 0".to_owned()];
+    assert_eq!(scene.database.lines(lanes).await, expected);
 
     for nth in 0..130 {
         let (branch, title) = (format!("topic-{nth}"), format!("PAY-{nth} topic"));
@@ -138,6 +146,8 @@ async fn merge_requests_stand_as_they_are_at_gitlab(database: Database) {
     world.edit_merge_request(name, last - 7, Some("OPS-1 another title"), None).unwrap();
     timeline(&scene).await;
     assert_merge_requests(&scene, &sim).await;
+    let backfills = "select count(*) from syncs where lane = 'backfill'";
+    assert_eq!(scene.database.number(backfills).await, 1, "what is read is not read again");
     let merged = "select count(*) from gitlab_merge_requests where merged_at > updated_at";
     assert!(scene.database.number(merged).await > 0, "some are merged after their last change");
     assert_kept_rules(&sim);

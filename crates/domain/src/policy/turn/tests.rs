@@ -6,9 +6,8 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::{Class, HEAD_START, Line, PAGE, Turn};
-use crate::job::Lane;
-use crate::trigger::Trigger;
+use super::{HEAD_START, Line, PAGE, Turn};
+use crate::policy::ledger::Class;
 
 #[derive(Clone, Debug)]
 struct Job {
@@ -209,15 +208,8 @@ fn classes_have_their_numbers() {
         assert_eq!(Class::from_rank(class.rank()), class);
         assert_eq!(class.behind() % HEAD_START, 0);
     }
-    assert!(Class::ALL.is_sorted() && Class::ALL.is_sorted_by_key(|it| it.behind()));
+    assert!(Class::ALL.is_sorted_by_key(|it| it.behind()) && Class::ALL.is_sorted_by_key(|it| it.page()));
     assert_eq!(Class::from_rank(9), Class::Backfill);
-    for trigger in Trigger::ALL {
-        for lane in [Lane::Backfill, Lane::Reread, Lane::Census] {
-            assert_eq!(Class::of(trigger, lane), Class::Backfill);
-        }
-    }
-    let forward = Trigger::ALL.map(|it| Class::of(it, Lane::Forward));
-    assert_eq!(forward, [Class::Human, Class::Cron, Class::Webhook, Class::Cron, Class::Cron]);
 }
 
 /// What happens next: a page of one of the running jobs ends, or a sync begins.
