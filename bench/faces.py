@@ -1,4 +1,5 @@
-"""What a server costs those who look at it, and what looking costs a sync: the series `status`, `reads` and `idle`.
+"""What a server costs those who look at it, what looking costs a sync, and what the ledger does: the series `status`,
+`reads`, `idle` and `ledger`.
 
 README.md beside it says what each measures.
 """
@@ -14,6 +15,7 @@ from stage import MIB, Failed, Sim, add_source, measure, spread, verdict
 STATUS_GOAL_MS = 20
 READS_GOAL = 1.1
 GROWTH_GOAL = 1.2  # The issue names no number; a fifth is what two runs on a shared machine differ by.
+LEDGER_GOAL = 1.05
 FILL_S = 600  # Four times what the slower database takes.
 SYNC_S = 120  # About ten times what 100,000 commits take on two cores.
 
@@ -270,4 +272,73 @@ def cycle(tools, folder, options):
     return run
 
 
-SERIES = {"status": status, "reads": reads, "idle": idle}
+# As many requests as can be had for little CPU each: repositories of two commits, of which every answer is small and
+# none is free.
+LEDGER_SIZE = 2000
+# A budget that no run spends, of an hour and of less than a minute: the ledger knows of hours only.
+LEDGER_LIMITS = {True: "primary=100000000,window=3600", False: "primary=100000000,window=50"}
+
+
+def ledger(tools, work, options):
+    """Compares the CPU of a first sync whose budget is in the ledger with one whose budget is not."""
+    runs = options.given_runs or (1 if options.quick else 7)
+    size = 40 if options.quick else LEDGER_SIZE
+    lines = [
+        f"### The ledger: a first sync of {size:,} repositories of two commits, {runs} runs each, in turns",
+        "",
+        "| database | budget | CPU s | CPU ms a request | requests a second |",
+        "|---|---|---|---|---|",
+    ]
+    goals = []
+    with (
+        Sim(tools["syncline"], size, 2, 0, limits=LEDGER_LIMITS[True]) as hours,
+        Sim(tools["syncline"], size, 2, 0, limits=LEDGER_LIMITS[False]) as minutes,
+    ):
+        for database in BOTH:
+            print(f"ledger: {size} repositories on {database.name}, {runs} runs each", flush=True)
+            figures = {True: [], False: []}
+            for number in range(runs + 1):
+                for in_ledger in [False, True] if number % 2 == 0 else [True, False]:
+                    sim = hours if in_ledger else minutes
+                    run = one_first_sync(tools, database, work, sim, in_ledger, options)
+                    # The first of each makes the simulator's pages.
+                    if number > 0:
+                        figures[in_ledger].append(run)
+            for in_ledger, runs_of in figures.items():
+                cells = [database.name, "in the ledger" if in_ledger else "of less than a minute"]
+                cells += [spread([it["cpu"] for it in runs_of], ".2f")]
+                cells += [spread([it["cpu"] / it["requests"] * 1000 for it in runs_of], ".3f")]
+                cells += [spread([it["requests"] / it["wall"] for it in runs_of], ",.0f")]
+                lines.append("| " + " | ".join(cells) + " |")
+            cost = {it: statistics.median(run["cpu"] / run["requests"] for run in figures[it]) for it in figures}
+            ratio, each_s = cost[True] / cost[False], (cost[True] - cost[False]) * 1000
+            good = verdict(ratio <= LEDGER_GOAL, options)
+            goals.append(
+                f"* {database.name}: {ratio:.3f} × the CPU a request, which at 1,000 requests a second is "
+                f"{each_s * 1000:+.0f} ms each second (goal: at most {LEDGER_GOAL} ×; {good})"
+            )
+    return [*lines, "", *goals]
+
+
+def one_first_sync(tools, database, work, sim, in_ledger, options):
+    """Syncs a new source over a new database; the CPU is the client's and the database's."""
+    with database(work) as at:
+        more = {"SYNCLINE_DATABASE_URL": at.url}
+        add_source(tools, sim, at.home, more=more)
+        os.sync()  # What the last run left to be written is not this run's burden.
+        before = at.cpu_s()
+        command = [tools["syncline"], "sync", "start", "--source", "bench", "--group", "commits", "--wait", "--json"]
+        run = measure(command, at.home, options.limit_s * 2, more=more)
+        cpu = run["cpu"] + at.cpu_s() - before
+        known = at.number("select count(*) from budgets where own > 0")
+    if run["said"].get("errors") or run["said"].get("state") != "completed":
+        raise Failed(f"the sync did not complete: {run['said']}")
+    if (known > 0) != in_ledger:
+        raise Failed(f"the ledger was to be {'used' if in_ledger else 'left alone'}, and was not")
+    requests = run["said"]["requests"]
+    budget = "hour" if in_ledger else "minute"
+    print(f"  {budget:6} wall {run['wall']:6.2f} s   cpu {cpu:6.2f} s   {requests} requests", flush=True)
+    return {"cpu": cpu, "wall": run["wall"], "requests": requests}
+
+
+SERIES = {"status": status, "reads": reads, "idle": idle, "ledger": ledger}

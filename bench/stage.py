@@ -31,9 +31,9 @@ class Sim:
     """One simulator: in a process of its own, so that its memory and CPU are never the client's. With `behind` it takes
     what CPU the others leave, because a provider does not share the cores of whoever asks it."""
 
-    def __init__(self, syncline, repos, commits, latency_ms, behind=False):
+    def __init__(self, syncline, repos, commits, latency_ms, behind=False, limits="primary=0"):
         command = [syncline, "sim", "--seed", "1", "--repos", repos, "--commits", commits]
-        command += ["--limits", "primary=0,concurrent=100", "--latency-ms", latency_ms, "--listen", "127.0.0.1:0", "--json"]
+        command += ["--limits", f"{limits},concurrent=100", "--latency-ms", latency_ms, "--listen", "127.0.0.1:0", "--json"]
         first = step_behind if behind else end_with_us
         self.process = subprocess.Popen(
             [str(it) for it in command], stdout=subprocess.PIPE, text=True, env=environment(), preexec_fn=first

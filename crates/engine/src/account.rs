@@ -141,7 +141,10 @@ impl Account {
         self.body_bytes_max.fetch_max(response.body.len(), Ordering::Relaxed);
         self.body_bytes.store(response.body.len() + response.body.len() / 8, Ordering::Relaxed);
         let meters = self.connector.meter(request, response);
-        let end = if matches!(answer, Ok(Answer::NotModified(_))) { End::Unchanged } else { End::Answered };
+        let end = match &answer {
+            Ok(Answer::NotModified(_)) => End::Unchanged(sent),
+            _ => End::Answered(sent),
+        };
         under_way.finish(end, &meters);
         let refused = meters.iter().find(|it| it.refused.is_some());
         if let Some(meter) = refused {

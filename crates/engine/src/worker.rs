@@ -291,7 +291,8 @@ impl SyncService {
         };
         // Boxed, as it is most of what a job keeps in memory, and larger than what is moved about lightly.
         let ended = Box::pin(run.run()).await?;
-        if ended.as_ref().is_some_and(|it| matches!(it.verdict, Verdict::Snooze { .. })) {
+        let is_put_away = ended.as_ref().is_some_and(|it| matches!(it.verdict, Verdict::Snooze { .. }));
+        if is_put_away && gate.budgets.has_news(self.clock.now()) {
             // Whoever asks for a sync now is to be told what this job was told.
             self.tell(&gate, false).await?;
         }

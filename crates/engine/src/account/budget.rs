@@ -61,10 +61,10 @@ pub(crate) enum Stop {
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It was answered.
-    Answered,
-    /// It was answered that nothing has changed.
-    Unchanged,
+    /// It was answered, after so many requests: each redirect is one more.
+    Answered(u64),
+    /// It was answered that nothing has changed, after so many.
+    Unchanged(u64),
     /// No answer came; it may have been counted.
     Unknown,
 }
@@ -140,6 +140,11 @@ impl Budgets {
     pub(crate) fn owes(&self, now: Timestamp) -> bool {
         let is_granted = |it: &Bucket| it.grants.iter().any(|held| held.until.is_some_and(|at| at > now));
         self.lock().buckets.values().any(|it| is_granted(it) || (it.is_news && it.is_told(now)))
+    }
+
+    /// Says whether anything was learned or spent that the ledger was not told of.
+    pub(crate) fn has_news(&self, now: Timestamp) -> bool {
+        self.lock().buckets.values().any(|it| it.is_news && it.is_told(now))
     }
 
     /// Takes over all that is known and owed of an account that turned out to be this one.
@@ -276,15 +281,21 @@ impl Budgets {
             state.buckets.entry(meter.bucket.to_owned()).or_default().note(meter, now);
         }
         let is_refused = meters.iter().any(|it| it.refused.is_some());
-        let is_free = is_refused || (end == End::Unchanged && self.unchanged_is_free);
+        let free = u64::from(is_refused || (matches!(end, End::Unchanged(_)) && self.unchanged_is_free));
+        let sent = match end {
+            End::Answered(sent) | End::Unchanged(sent) => sent,
+            End::Unknown => 1,
+        };
+        let cost = sent.saturating_sub(free);
         if let Some(it) = state.buckets.get_mut(pass.bucket) {
             let grant = &mut it.grants[pass.class as usize];
             grant.under_way = grant.under_way.saturating_sub(1);
-            if !is_free {
-                it.own = Some(it.own.unwrap_or_default().saturating_add(1));
+            if !is_refused && grant.is_granted(now) {
+                grant.left += free;
+            }
+            if cost > 0 {
+                it.own = Some(it.own.unwrap_or_default().saturating_add(cost));
                 it.is_news = true;
-            } else if !is_refused && grant.is_granted(now) {
-                grant.left += 1;
             }
         }
         drop(state);

@@ -199,3 +199,61 @@ impl Room {
         self.size.swap(size, Ordering::Relaxed) != size
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use domain::policy::Thresholds;
+    use futures::FutureExt as _;
+    use tokio::sync::OwnedSemaphorePermit;
+
+    use super::{Budgets, Gate};
+
+    fn gate(base_url: &str) -> Gate {
+        let spec = connectors::find("github").unwrap().spec();
+        let budgets = Budgets::new(spec, Thresholds::default(), Arc::default());
+        Gate::new(spec, base_url, "an account".to_owned(), 32, budgets)
+    }
+
+    fn all(gate: &Gate) -> Vec<OwnedSemaphorePermit> {
+        std::iter::from_fn(|| gate.enter().now_or_never().flatten()).collect()
+    }
+
+    #[test]
+    fn what_an_account_bears_at_once_is_divided_by_the_nodes() {
+        let gate = gate("https://github.example/api");
+        let held = all(&gate);
+        assert_eq!(held.len(), 32);
+        gate.share_with(4);
+        drop(held);
+        // Those that were under way and too many go with the next look at the nodes.
+        gate.share_with(4);
+        assert_eq!(all(&gate).len(), 8);
+        gate.share_with(100);
+        assert_eq!(all(&gate).len(), 1, "one node more must not stop the others");
+        gate.share_with(1);
+        assert_eq!(all(&gate).len(), 32);
+    }
+
+    #[test]
+    fn who_waits_for_more_turns_than_are_left_is_told_that_there_are_none() {
+        let gate = gate("https://github.example/api");
+        let held = gate.turn(24).now_or_never().flatten().unwrap();
+        let mut waiting = std::pin::pin!(gate.turn(8));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        gate.share_with(4);
+        assert!(waiting.now_or_never().unwrap().is_none());
+        drop(held);
+        assert!(gate.turn(6).now_or_never().flatten().is_some());
+    }
+
+    #[test]
+    fn a_pace_that_is_shared_begins_with_nothing() {
+        let gate = gate("https://api.github.com");
+        assert_eq!(all(&gate).len(), 32);
+        gate.share_with(2);
+        gate.share_with(2);
+        assert_eq!(all(&gate).len(), 0, "what may be asked at once was another pace's to give");
+    }
+}

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Database, SOURCE, Scene, assert_kept_rules, assert_truth, on_both, seeded, service, started, until,
+    Database, SOURCE, Scene, TOKEN, assert_kept_rules, assert_truth, on_both, seeded, service, started, until,
 };
 
 on_both!(
@@ -212,5 +212,26 @@ async fn a_restart_loop_burns_nothing(database: Database) {
     assert_eq!(scene.database.number("select count(*) from grants").await, 0, "the dead kept what they had");
     let missing = "select request_limit - remaining from budgets where bucket = 'core'";
     assert_eq!(scene.database.number(missing).await, used(&sim), "what the dead spent is known");
+    assert_kept_rules(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_credential_without_an_owner_is_an_account_by_itself() {
+    let sim = seeded(75, 1, 20, "", "").await;
+    let scene = Scene::new(Database::sqlite()).set(TOKEN.0, "ghs_of-an-installation");
+    scene.add_source(&sim, &["acme/repo-1"]).await;
+    for _ in 0..2 {
+        let sync = ["sync", "start", "--source", SOURCE, "--group", "commits", "--wait", "--json"];
+        scene.run(&sync).await.expect_code(0);
+    }
+    let asked = sim.report().by_endpoint[&sim::Endpoint::Other];
+    assert_eq!(asked, 1, "whose it is was asked again");
+    let seen = scene.run(&["budget", "--json"]).await;
+    seen.expect_code(0);
+    let seen = seen.json();
+    assert_eq!(seen["budgets"].as_array().unwrap().len(), 1, "{seen:#}");
+    assert_eq!(seen["budgets"][0]["own"], sim.report().requests - sim.report().not_modified);
+    assert!(!seen.to_string().contains("ghs_"), "{seen:#}");
+    assert_truth(&scene.database, &sim, &["acme/repo-1"]).await;
     assert_kept_rules(&sim);
 }

@@ -125,9 +125,9 @@ async fn the_wrong_key_is_told(database: Database) {
 
     let scene = scene.set("SYNCLINE_KEY", "too short");
     let refused = scene.sync().await;
-    refused.expect_code(5);
+    refused.expect_code(2);
     let (code, sentence) = refused.error();
-    assert!(code == "key" && sentence.contains("32 random bytes"), "{code}: {sentence}");
+    assert!(code == "configuration" && sentence.contains("32 random bytes"), "{code}: {sentence}");
     assert!(!sentence.contains("too short"), "it shows the key: {sentence}");
 
     // A key file that others may read is no secret.

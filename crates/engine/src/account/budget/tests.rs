@@ -56,7 +56,7 @@ fn spent_for(budgets: &Budgets, class: Class, now: Timestamp) -> Option<Timestam
     grant(budgets, class, now);
     match budgets.admit("core", class, now) {
         Ok(pass) => {
-            budgets.finish(&pass, End::Unchanged, &[], now);
+            budgets.finish(&pass, End::Unchanged(1), &[], now);
             None
         }
         Err(Stop::Spent(until)) => Some(until),
@@ -68,7 +68,7 @@ fn spent_for(budgets: &Budgets, class: Class, now: Timestamp) -> Option<Timestam
 fn note(budgets: &Budgets, meter: Meter, now: Timestamp) {
     grant(budgets, Class::Human, now);
     let pass = budgets.admit("core", Class::Human, now).unwrap();
-    budgets.finish(&pass, End::Answered, &[meter], now);
+    budgets.finish(&pass, End::Answered(1), &[meter], now);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_budget_at_its_floor_waits_for_its_reset_and_is_then_full() {
     let pass = budgets.admit("core", Class::Human, NOW).unwrap();
     // The one under way may cost the last request that the floor of 100 allows, or nothing.
     assert_eq!(spent_until(&budgets, NOW), Some(at(1)));
-    budgets.finish(&pass, End::Answered, &[counted(100, at(600))], NOW);
+    budgets.finish(&pass, End::Answered(1), &[counted(100, at(600))], NOW);
     assert_eq!(spent_until(&budgets, NOW), None);
     note(&budgets, counted(99, at(600)), NOW);
     assert_eq!(spent_until(&budgets, NOW), Some(at(600)));
@@ -114,9 +114,9 @@ fn nothing_goes_without_a_grant_and_none_is_another_classs() {
     let pass = budgets.admit("core", Class::Human, NOW).unwrap();
     assert_eq!(budgets.admit("core", Class::Cron, NOW).unwrap_err(), Stop::Ungranted("core"));
     // An answer that nothing has changed costs nothing, and its request may be made once more.
-    budgets.finish(&pass, End::Unchanged, &[counted(4000, at(600))], NOW);
+    budgets.finish(&pass, End::Unchanged(1), &[counted(4000, at(600))], NOW);
     let pass = budgets.admit("core", Class::Human, NOW).unwrap();
-    budgets.finish(&pass, End::Answered, &[counted(3999, at(600))], NOW);
+    budgets.finish(&pass, End::Answered(1), &[counted(3999, at(600))], NOW);
     let _under_way = budgets.admit("core", Class::Human, NOW).unwrap();
     assert_eq!(ungranted(), Stop::Ungranted("core"));
     let want = budgets.want("core", Class::Human, NOW).unwrap();
@@ -133,12 +133,12 @@ fn a_window_of_a_minute_is_counted_by_every_node_for_its_part() {
     budgets.share_with(3);
     let admit = || budgets.admit("api", Class::Human, NOW);
     let meter = |remaining| Meter { bucket: "api", limit: Some(100), ..counted(remaining, at(60)) };
-    budgets.finish(&admit().unwrap(), End::Answered, &[meter(10)], NOW);
+    budgets.finish(&admit().unwrap(), End::Answered(1), &[meter(10)], NOW);
     // Two stay, and of the other eight two others take as many as this node.
     let under_way: Vec<_> = (0..3).map(|_| admit().unwrap()).collect();
     assert_eq!(admit().unwrap_err(), Stop::Spent(at(1)));
     for pass in under_way {
-        budgets.finish(&pass, End::Answered, &[meter(1)], NOW);
+        budgets.finish(&pass, End::Answered(1), &[meter(1)], NOW);
     }
     assert_eq!(admit().unwrap_err(), Stop::Spent(at(60)));
     assert_eq!(budgets.tell(false, NOW).0, [], "the ledger is not told");
@@ -169,6 +169,17 @@ fn the_ledger_is_told_once_what_was_spent() {
     assert_eq!(budgets.tell(true, at(600)).0.iter().map(|it| it.own).collect::<Vec<_>>(), [Some(1)]);
     assert_eq!(budgets.tell(true, at(600)).1, [], "all is given back");
     assert!(!budgets.owes(at(600)));
+}
+
+#[test]
+fn every_redirect_is_a_request() {
+    let budgets = budgets();
+    for end in [End::Answered(2), End::Unchanged(3), End::Unknown] {
+        grant(&budgets, Class::Human, NOW);
+        let pass = budgets.admit("core", Class::Human, NOW).unwrap();
+        budgets.finish(&pass, end, &[counted(4990, at(600))], NOW);
+    }
+    assert_eq!(budgets.tell(false, NOW).0[0].own, Some(2 + 2 + 1));
 }
 
 #[test]
