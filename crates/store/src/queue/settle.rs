@@ -5,8 +5,8 @@
 use domain::event::Event;
 use domain::id::{JobId, SourceId, SyncId};
 use domain::job::{JobState, Lane};
-use domain::policy::Verdict;
 use domain::policy::turn::Turn;
+use domain::policy::{Verdict, WAIT_HERE_MAX};
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
@@ -41,6 +41,8 @@ struct Step {
     state: JobState,
     not_before: Timestamp,
     attempt: i64,
+    /// The word for what it waits for, where it does.
+    waits_for: &'static str,
 }
 
 pub(crate) async fn settle(
@@ -117,13 +119,17 @@ fn step(verdict: &Verdict, held: &Held, now: Timestamp) -> Result<Step, StoreErr
         JobState::Completed | JobState::Available | JobState::Retryable | JobState::Scheduled
             if held.cancel_requested =>
         {
-            Ok(Step { state: JobState::Cancelled, not_before: now, attempt: held.attempt })
+            Ok(Step { state: JobState::Cancelled, not_before: now, attempt: held.attempt, waits_for: "" })
         }
-        state => Ok(Step { state, not_before, attempt }),
+        state => Ok(Step { state, not_before, attempt, waits_for: "rate_limited" }),
     };
     match *verdict {
         Verdict::Complete if held.again => to(JobState::Available, now, 0),
         Verdict::Complete => to(JobState::Completed, now, held.attempt),
+        // Its sync does not stay open for so long: it would keep the other partitions from their next one.
+        Verdict::Retry { at } if at.duration_since(now) > WAIT_HERE_MAX => {
+            to(JobState::Scheduled, at, held.attempt).map(|it| Step { waits_for: "retry_after", ..it })
+        }
         Verdict::Retry { at } => to(JobState::Retryable, at, held.attempt),
         Verdict::Snooze { until } => to(JobState::Scheduled, until, uncounted),
         Verdict::Release | Verdict::Yield => to(JobState::Available, now, uncounted),
@@ -249,8 +255,7 @@ async fn tell(
         JobState::Scheduled => Event::JobBlocked {
             job_id,
             blocked_until: step.not_before.as_millisecond(),
-            // Nothing else snoozes a job.
-            reason: "rate_limited",
+            reason: step.waits_for,
         },
         JobState::Completed => Event::JobCompleted {
             job_id,

@@ -17,6 +17,7 @@ for_each_database!(
     the_next_sync_takes_over_a_blocked_job_that_is_due,
     a_sync_stays_open_while_a_job_that_it_took_over_is_due,
     the_next_sync_skips_a_job_that_is_still_blocked,
+    a_job_that_is_to_pause_for_long_keeps_no_other_from_the_next_sync,
     a_refused_credential_stops_every_job_of_the_source,
     a_cancelled_sync_stops,
     a_job_that_was_told_to_stop_is_cancelled_however_its_attempt_ended,
@@ -135,6 +136,38 @@ async fn the_next_sync_skips_a_job_that_is_still_blocked(database: &Database) {
     let closed = read(&store, &next).await;
     assert_eq!(closed.state, SyncState::Partial, "one partition was left to the job that is blocked");
     assert_eq!(store.facts(source, &GROUP, at(103)).await.unwrap().last_success_at, None);
+}
+
+async fn a_job_that_is_to_pause_for_long_keeps_no_other_from_the_next_sync(database: &Database) {
+    let (store, source) = begin(database, two()).await;
+    let sync = start(&store, source, at(1)).await;
+    let leases = claim(&store, at(2)).await;
+    complete(&store, &leases[0], at(3)).await;
+    let page = commit(Page::empty(more(json!({ "page": 2 }))), Pass::Incremental, at(3));
+    store.commit_page(&leases[1], page, at(3)).await.unwrap();
+    // A provider that is down for an hour says so with its server error.
+    let pause = failed(Verdict::Retry { at: at(3604) }, "server_error");
+    store.settle(&leases[1], pause, at(4)).await.unwrap();
+    assert_eq!(read(&store, &sync).await.state, SyncState::Partial);
+    let told = event_rows(database, &store).await;
+    let blocked = told.iter().find(|it| it.name == "sync.job.blocked").unwrap();
+    assert_eq!(blocked.fields["reason"], "retry_after");
+    let next = start(&store, source, at(900)).await;
+    complete(&store, &claim_one(&store, at(901)).await, at(902)).await;
+    assert_eq!(read(&store, &next).await.state, SyncState::Partial, "it left one out");
+    // It goes on where it stood, and its attempts count on.
+    let lease = claim_one(&store, at(3604)).await;
+    assert_eq!((lease.job, lease.attempt), (leases[1].job, 1));
+    assert_eq!(store.open_job(&lease).await.unwrap().cursor, Some(cursor(json!({ "page": 2 }))));
+    store.settle(&lease, failed(Verdict::Retry { at: at(8000) }, "server_error"), at(3605)).await.unwrap();
+    let lease = claim_one(&store, at(8000)).await;
+    assert_eq!(lease.attempt, 2);
+    let page = commit(Page::empty(more(json!({ "page": 3 }))), Pass::Incremental, at(8001));
+    store.commit_page(&lease, page, at(8001)).await.unwrap();
+    store.settle(&lease, settlement(Verdict::Snooze { until: at(9000) }), at(8002)).await.unwrap();
+    let told = event_rows(database, &store).await;
+    let last = told.iter().rfind(|it| it.name == "sync.job.blocked").unwrap();
+    assert_eq!(last.fields["reason"], "rate_limited");
 }
 
 async fn a_refused_credential_stops_every_job_of_the_source(database: &Database) {

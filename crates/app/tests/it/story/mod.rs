@@ -3,6 +3,7 @@
 //! A story asserts what a user or an operator sees in the end; it must never sleep, and never end a process that it
 //! did not start.
 
+mod blocked;
 mod cancel;
 mod chores;
 mod crash;

@@ -1,0 +1,107 @@
+//! One of ten repositories is blocked for three hours: the nine others go on, and it resumes once, where it stood.
+//!
+//! Time is moved by hand. Nobody here may ask for the blocked one by its name.
+
+use std::time::Duration;
+
+use domain::trigger::Trigger;
+use engine::{Requested, SyncService};
+use jiff::SignedDuration;
+
+use crate::support::{
+    Database, SOURCE, Scene, Work, assert_kept_rules, assert_truth, on_both, seeded, service_that_holds,
+    until,
+};
+
+on_both!(one_of_ten_is_blocked_for_three_hours_and_loses_nothing);
+
+const BLOCKED: &str = "acme/repo-3";
+
+async fn start(service: &SyncService, trigger: Trigger) {
+    match service.request(SOURCE, "commits", trigger).await.unwrap() {
+        Requested::Started { .. } => {}
+        refused @ Requested::Refused { .. } => panic!("a blocked repository stands in the way: {refused:?}"),
+    }
+}
+
+/// Lets both engines work until no sync is under way and nothing is due.
+async fn work_off(engines: &[SyncService; 2], database: &Database) {
+    let works = engines.each_ref().map(Work::begin);
+    let now = engines[0].clock().now().as_millisecond();
+    let going = format!(
+        "select count(*) from jobs where state in ('available', 'running', 'retryable')
+             or state = 'scheduled' and not_before <= {now}"
+    );
+    let idle = async || (database.number(&going).await == 0).then_some(());
+    until("nothing is due", Duration::from_secs(60), idle).await;
+    for work in works {
+        work.end().await;
+    }
+}
+
+async fn one_of_ten_is_blocked_for_three_hours_and_loses_nothing(database: Database) {
+    let sim = seeded(93, 10, 12, "", "").await;
+    let names = sim.world().names();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let others: Vec<&str> = names.iter().copied().filter(|it| *it != BLOCKED).collect();
+    let scene = Scene::with_source(database, &sim, &names).await;
+    scene.completes().await;
+    let engines = [service_that_holds(&scene.database).await, service_that_holds(&scene.database).await];
+    let later = |by: SignedDuration| engines.iter().for_each(|it| it.clock().advance(by));
+    let push_to_all = || names.iter().for_each(|it| drop(sim.world().push(it, "main", 2).unwrap()));
+
+    push_to_all();
+    start(&engines[0], Trigger::Manual).await;
+    // What a worker makes of a job whose provider says that it may go on in three hours.
+    let id = sim.world().repository_truth(BLOCKED).unwrap().id;
+    let until_ms = (engines[0].clock().now() + SignedDuration::from_hours(3)).as_millisecond();
+    let block = format!(
+        "update jobs set state = 'scheduled', not_before = {until_ms}, error_code = 'rate_limited', error_detail = ''
+         where partition = '{id}' and state = 'available'"
+    );
+    scene.database.execute(&block).await;
+    let waiting = "select count(*) from jobs where state = 'scheduled'";
+    assert_eq!(scene.database.number(waiting).await, 1);
+    work_off(&engines, &scene.database).await;
+    assert_truth_of(&scene, &sim, &others, 14, 12).await;
+    let held = "select count(*) from jobs where lease_until is not null";
+    assert_eq!(scene.database.number(held).await, 0, "a worker is held");
+
+    // Hour after hour the others are synced, and it is left alone.
+    for hour in 1..3 {
+        later(SignedDuration::from_mins(59));
+        push_to_all();
+        start(&engines[hour % 2], Trigger::Cron).await;
+        work_off(&engines, &scene.database).await;
+        assert_truth_of(&scene, &sim, &others, 14 + 2 * i64::try_from(hour).unwrap(), 12).await;
+        assert_eq!(scene.database.number(waiting).await, 1);
+        let status = engines[0].status(None).await.unwrap().remove(0);
+        assert_eq!(status.blocked_until.map(|it| it.as_millisecond()), Some(until_ms), "{status:?}");
+    }
+
+    // Two engines wait for the moment; nobody asks.
+    later(SignedDuration::from_mins(65));
+    work_off(&engines, &scene.database).await;
+    for it in &engines {
+        it.close().await;
+    }
+    assert_truth(&scene.database, &sim, &names).await;
+    let claimed = format!(
+        "select generation from jobs where partition = '{id}' and error_code is null
+        and created_at < {until_ms} and finished_at >= {until_ms}"
+    );
+    assert_eq!(scene.database.number(&claimed).await, 1, "it was resumed once");
+    assert_kept_rules(&sim);
+}
+
+/// Says how many commits there are of each of the others, and of the blocked one.
+async fn assert_truth_of(scene: &Scene, sim: &sim::Sim, others: &[&str], each: i64, blocked: i64) {
+    let count = async |name: &str| {
+        let id = sim.world().repository_truth(name).unwrap().id;
+        scene.database.number(&format!("select count(*) from commits where repository_id = {id}")).await
+    };
+    for name in others {
+        assert_eq!(count(name).await, each, "{name}");
+    }
+    assert_eq!(count(BLOCKED).await, blocked);
+}
