@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::trigger::Trigger;
 use engine::{Requested, SyncService};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::support::{
     Database, SOURCE, Scene, Work, assert_kept_rules, assert_truth, on_both, seeded, service_that_holds,
@@ -33,7 +33,7 @@ async fn work_off(engines: &[SyncService; 2], database: &Database) {
              or state = 'scheduled' and not_before <= {now}"
     );
     let idle = async || (database.number(&going).await == 0).then_some(());
-    until("nothing is due", Duration::from_secs(60), idle).await;
+    until("nothing is due", Duration::from_mins(1), idle).await;
     for work in works {
         work.end().await;
     }
@@ -76,7 +76,7 @@ async fn one_of_ten_is_blocked_for_three_hours_and_loses_nothing(database: Datab
         assert_truth_of(&scene, &sim, &others, 14 + 2 * i64::try_from(hour).unwrap(), 12).await;
         assert_eq!(scene.database.number(waiting).await, 1);
         let status = engines[0].status(None).await.unwrap().remove(0);
-        assert_eq!(status.blocked_until.map(|it| it.as_millisecond()), Some(until_ms), "{status:?}");
+        assert_eq!(status.blocked_until.map(Timestamp::as_millisecond), Some(until_ms), "{status:?}");
     }
 
     // Two engines wait for the moment; nobody asks.

@@ -113,6 +113,21 @@ async fn what_can_be_synced_now_is_what_a_request_answers(database: Database) {
             // A source of nobody, and one with nothing to read, as damage or a change of settings leaves them.
             5 => sql("update sources set tenant_id = case when tenant_id is null then 1 end").await,
             6 => sql("update partitions set active = not active").await,
+            // Another tool on the same credential has spent the budget.
+            7 => {
+                let now = engine.clock().now();
+                let resets_at = (now + SignedDuration::from_mins(30)).as_millisecond();
+                let observed_at = now.as_millisecond();
+                sql("update sources set account = 'known' where account is null").await;
+                let spent = format!(
+                    "insert into budgets (account, bucket, request_limit, remaining, resets_at, observed_at)
+                     select account, 'core', 5000, 1, {resets_at}, {observed_at} from sources where true
+                     on conflict (account, bucket) do update set request_limit = excluded.request_limit,
+                         remaining = excluded.remaining, resets_at = excluded.resets_at,
+                         observed_at = excluded.observed_at"
+                );
+                sql(&spent).await;
+            }
             // All is well.
             _ => {
                 sql("update partitions set active = true").await;
