@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import claims
 import faces
 from stage import MIB, ROOT, TARGET, TOKEN, Failed, Sim, add_source, measure, spread, verdict
 
@@ -34,6 +35,9 @@ def run_syncline(tools, sim, folder, limit_s):
         raise Failed(f"the sync had errors: {figures['said']['errors']}")
     return figures
 
+
+# The series that measure something else than a sync.
+OTHERS = {**faces.SERIES, **claims.SERIES}
 
 CLIENTS = {"ideal": run_ideal, "syncline": run_syncline}
 
@@ -172,14 +176,14 @@ def memory(tools, work, options):
 
 def series(name, tools, work, options):
     """Runs one series and returns its part of the results."""
-    if name in faces.SERIES:
-        return faces.SERIES[name](tools, work, options)
+    if name in OTHERS:
+        return OTHERS[name](tools, work, options)
     return memory(tools, work, options) if name == "memory" else speed(tools, work, options, int(name))
 
 
 def tools():
     """Returns the programs, built if they are missing."""
-    found = {name: TARGET / "release" / name for name in ("syncline", "ideal", "asker")}
+    found = {name: TARGET / "release" / name for name in ("syncline", "ideal", "asker", "queue")}
     if not all(path.exists() for path in found.values()):
         build = ["cargo", "build", "--release", "--locked", "-p", "app", "-p", "bench"]
         subprocess.run(build, cwd=ROOT, check=True, timeout=1800)
@@ -189,10 +193,10 @@ def tools():
 def arguments():
     parser = argparse.ArgumentParser(description="Measures syncline, and compares it with the ideal client.")
     parser.add_argument("--quick", action="store_true", help="a small world and one run each: a smoke test, no figures")
-    known = ["0", "50", "memory", *faces.SERIES]
-    series_help = "which series: 0, 50 (ms of latency), memory, " + ", ".join(faces.SERIES)
+    known = ["0", "50", "memory", *OTHERS]
+    series_help = "which series: 0, 50 (ms of latency), memory, " + ", ".join(OTHERS)
     parser.add_argument("--series", default=",".join(known), help=series_help)
-    parser.add_argument("--runs", type=int, help="runs of each client in a series (default: 7; reads: 5, idle: 3)")
+    parser.add_argument("--runs", type=int, help="runs of each client in a series (default: 7; reads: 5, idle and queue: 3)")
     parser.add_argument("--write", action="store_true", help="write the tables to bench/results.md")
     options = parser.parse_args()
     options.series = options.series.split(",")
