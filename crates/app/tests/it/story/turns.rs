@@ -57,7 +57,8 @@ async fn a_small_source_waits_for_a_page_of_a_huge_one(database: Database) {
             "{pages} and observed_at < (select min(observed_at) from branches where source_id = {small})"
         );
         let waited = database.number(&until_then).await - before;
-        assert!(waited <= 2, "{waited} pages were begun, beside the one under way");
+        // Those that were counted had landed. Beside them one was under way, and up to three were with the database.
+        assert!(waited <= 4, "{waited} pages came before the small source's first");
         let meanwhile = format!(
             "{pages} and observed_at > (select min(observed_at) from branches where source_id = {small})
              and observed_at < (select max(observed_at) from commits where source_id = {small})"
