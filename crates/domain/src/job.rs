@@ -67,8 +67,9 @@ impl JobState {
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
         match self {
-            Self::Available | Self::Scheduled | Self::Retryable => {
-                matches!(next, Self::Running | Self::Cancelled | Self::Discarded)
+            Self::Available => matches!(next, Self::Running | Self::Cancelled | Self::Discarded),
+            Self::Scheduled | Self::Retryable => {
+                matches!(next, Self::Available | Self::Cancelled | Self::Discarded)
             }
             Self::Running => next != Self::Running,
             Self::Completed | Self::Discarded | Self::Cancelled => false,
@@ -129,10 +130,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_claim_starts_a_job() {
+    fn only_what_is_ready_is_claimed() {
         for &state in JobState::ALL {
-            let waiting = state.is_active() && state != JobState::Running;
-            assert_eq!(state.may_become(JobState::Running), waiting, "{state}");
+            let is_ready = state == JobState::Available;
+            assert_eq!(state.may_become(JobState::Running), is_ready, "{state}");
         }
     }
 

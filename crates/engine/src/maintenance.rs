@@ -88,6 +88,9 @@ const ASK_AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(1);
 /// How often the database is asked for chores that are due, at most.
 const POLL: Duration = Duration::from_secs(5);
 
+/// Rounds after which chores are planned anew: a minute.
+const PLAN_EVERY: u64 = 12;
+
 /// How long one run may take: every statement of one is short, so that one this long is a database that hangs. What is
 /// left is the next run's.
 const RUN_MAX: Duration = Duration::from_mins(2);
@@ -149,15 +152,14 @@ impl SyncService {
 
     /// Runs chores until told to stop. Trouble with the database is borne: the workers decide when it is too much.
     pub(crate) async fn keep_chores(&self, stop: &CancellationToken) {
-        let mut is_planned = false;
-        loop {
-            if !is_planned {
-                match self.plan_chores().await {
-                    Ok(()) => is_planned = true,
-                    Err(error) => tracing::warn!(%error, "chores could not be planned; trying again"),
-                }
-            }
+        for number in 0_u64.. {
             let round = async {
+                // Now and then anew: a clock that was set back would put them all off.
+                if number.is_multiple_of(PLAN_EVERY)
+                    && let Err(error) = self.plan_chores().await
+                {
+                    tracing::warn!(%error, "chores could not be planned; trying again");
+                }
                 if let Err(error) = self.run_due().await {
                     tracing::warn!(%error, "chores could not be run; trying again");
                 }

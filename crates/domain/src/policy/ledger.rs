@@ -5,6 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::believed;
 use crate::job::Lane;
 use crate::trigger::Trigger;
 
@@ -138,7 +139,7 @@ impl Count {
     }
 
     fn window(&self, stated: Option<Timestamp>, now: Timestamp) -> Window {
-        let ended = self.resets_at.is_none_or(|at| at <= now);
+        let ended = believed(self.resets_at, now).is_none_or(|at| at <= now);
         let (Some(known), Some(stated)) = (self.resets_at, stated) else {
             return if ended { Window::Newer } else { Window::Same };
         };
@@ -159,7 +160,7 @@ impl Count {
     #[must_use]
     pub fn left(&self, assumed: Option<u64>, now: Timestamp) -> Option<u64> {
         let full = self.limit.or(assumed)?;
-        let counted = self.remaining.filter(|_| self.resets_at.is_some_and(|at| at > now));
+        let counted = self.remaining.filter(|_| believed(self.resets_at, now).is_some_and(|at| at > now));
         Some(counted.unwrap_or(full))
     }
 }

@@ -360,6 +360,13 @@ pub fn reset(until: Option<Timestamp>, now: Timestamp) -> Timestamp {
     until.unwrap_or_else(|| after(now, RESET_FALLBACK)).clamp(earliest, after(now, RESET_MAX))
 }
 
+/// Returns a stored time that something is limited until, unless it is further away than any is noted for: then a clock
+/// was set since, and nothing is known. A minute more than the longest, because clocks of nodes differ.
+#[must_use]
+pub fn believed(until: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    until.filter(|at| at.duration_since(now) <= RESET_MAX.saturating_add(SignedDuration::from_mins(1)))
+}
+
 /// Waits 1 s, 2 s … or as long as the provider asked, whichever is longer.
 fn passing(asked: Option<Duration>, attempt: u32, now: Timestamp, may_wait_here: bool) -> Verdict {
     if attempt >= ATTEMPTS_MAX {

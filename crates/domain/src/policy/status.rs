@@ -53,7 +53,7 @@ pub struct Active {
 pub fn state(active: Option<Active>, last: Option<SyncState>, is_limited: bool) -> State {
     match active {
         Some(it) if it.ended + it.blocked == it.jobs && it.blocked > 0 => State::Blocked,
-        Some(it) if it.trigger == Trigger::Recovery => State::Recovering,
+        Some(it) if matches!(it.trigger, Trigger::Recovery | Trigger::Maintenance) => State::Recovering,
         Some(it) if it.ended > 0 && it.ended + it.running == it.jobs => State::Finishing,
         Some(_) => State::Syncing,
         None if is_limited => State::Blocked,
@@ -89,6 +89,7 @@ mod tests {
             (cron([4, 2, 1, 1]), None, true, State::Syncing, "one goes on while another is blocked"),
             (cron([4, 3, 0, 1]), None, true, State::Blocked, "the last one waits"),
             (active(Trigger::Recovery, [4, 2, 1, 0]), None, false, State::Recovering, "recovery"),
+            (active(Trigger::Maintenance, [4, 0, 1, 0]), failed, false, State::Recovering, "catching up"),
             (active(Trigger::Recovery, [1, 0, 0, 1]), None, true, State::Blocked, "blocked recovery"),
         ];
         for (active, last, is_limited, expected, why) in cases {

@@ -71,11 +71,11 @@ impl Bucket {
         nodes: u64,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        if let Some(until) = self.blocked_until.filter(|until| *until > now) {
+        if let Some(until) = policy::believed(self.blocked_until, now).filter(|until| *until > now) {
             return Some(until);
         }
         let (limit, remaining) = (self.count.limit?, self.count.remaining?);
-        let resets_at = self.count.resets_at.filter(|at| *at > now)?;
+        let resets_at = policy::believed(self.count.resets_at, now).filter(|at| *at > now)?;
         // A budget at its floor lets a sync begin, so it lets a request go too; below it, both wait for the reset.
         let required = thresholds.required(class, limit).max(1);
         if remaining < required {
@@ -113,7 +113,7 @@ impl Bucket {
                     self.unnamed = self.unnamed.saturating_add(1);
                 }
                 let until = policy::reset(Some(until), now);
-                self.blocked_until = Some(self.blocked_until.map_or(until, |known| known.max(until)));
+                self.blocked_until = policy::believed(self.blocked_until, now).max(Some(until));
             }
             None => self.unnamed = 0,
         }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::connector::{Meter, Spec, WHOLE_ACCOUNT};
-use domain::policy::Thresholds;
 use domain::policy::ledger::{Class, SHORT_WINDOW};
+use domain::policy::{self, Thresholds};
 use jiff::{SignedDuration, Timestamp};
 use store::{BudgetRow, Granted, Kept, Want};
 use tokio::sync::Notify;
@@ -99,8 +99,8 @@ impl Budgets {
         let mut state = self.lock();
         for row in rows {
             let bucket = state.buckets.entry(row.bucket.clone()).or_default();
-            bucket.blocked_until = bucket.blocked_until.max(row.blocked_until);
-            if row.remaining.is_some() && row.resets_at.is_some_and(|at| at > now) {
+            bucket.blocked_until = bucket.blocked_until.max(policy::believed(row.blocked_until, now));
+            if row.remaining.is_some() && policy::believed(row.resets_at, now).is_some_and(|at| at > now) {
                 // Only long windows are written down.
                 bucket.is_long = true;
                 bucket.note_count(&row.count(), now);

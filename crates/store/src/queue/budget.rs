@@ -171,7 +171,8 @@ fn take_over(row: &mut BudgetRow, told: &BudgetRow, now: Timestamp) {
         }
         Window::Newer => told.own,
     };
-    row.blocked_until = row.blocked_until.max(told.blocked_until);
+    let believed = |it| domain::policy::believed(it, now);
+    row.blocked_until = believed(row.blocked_until).max(believed(told.blocked_until));
     row.observed_at = row.observed_at.max(told.observed_at);
 }
 

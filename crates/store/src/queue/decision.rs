@@ -42,7 +42,7 @@ pub(crate) async fn keep(
         on conflict (source_id, stream_group) do update set trigger = excluded.trigger, action = excluded.action,
             reason = excluded.reason, metadata = excluded.metadata, sync_id = excluded.sync_id,
             asked_at = excluded.asked_at
-        where excluded.asked_at >= decisions.asked_at";
+        where excluded.asked_at >= decisions.asked_at or decisions.asked_at > excluded.asked_at + 60000";
     let metadata = to_json(&decision.metadata)?;
     let (action, reason) = (decision.action.as_str(), decision.reason.as_str());
     conn.execute(sql, args![source, group, trigger.as_str(), action, reason, metadata, sync, now]).await?;

@@ -15,7 +15,7 @@ use sqlx::AssertSqlSafe;
 
 use super::budget::{self, BudgetRow};
 use super::schedule::{self, Tick};
-use super::{Lease, closing, decision, lane, turn};
+use super::{HALF_READ, Lease, closing, decision, lane, turn};
 use crate::db::{Conn, args, to_json};
 use crate::dialect::{each, notify};
 use crate::error::StoreError;
@@ -150,7 +150,7 @@ pub(crate) async fn enqueue(
         return Ok(Enqueued::TickTaken);
     }
     let class = Class::of(request.trigger, Lane::Forward);
-    let mut turn = turn::begins(conn, request.source, class, now).await?;
+    let mut turn = turn::begins(conn, request.source, class).await?;
     let sql = "insert into syncs (source_id, stream_group, trigger, whole, state, created_at, class, turn)
         select id, $2, $3, true, $4, $5, $6, $7 from sources where id = $1 and removed_at is null
         on conflict do nothing returning id";
@@ -229,7 +229,7 @@ pub(crate) async fn jobs_of(
     keys: &str,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    let line = turn::line(conn, lease.source, lease.turn.class, now).await?;
+    let line = turn::line(conn, lease.source, lease.turn.class).await?;
     insert_jobs(conn, lease.sync, place, Some(keys), line.follows(lease.turn), now).await
 }
 
@@ -288,11 +288,14 @@ async fn adopt(
     stream: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let sql = "update jobs set sync_id = $1
-        where source_id = $2 and stream = $3 and lane = 'forward' and not_before <= $4
-            and state in ('available', 'scheduled', 'retryable')
-            and sync_id in (select id from syncs where source_id = $2 and state <> 'running')";
-    conn.execute(sql, args![sync, source, stream, now]).await?;
+    // What one of them has read already may have changed since, so it runs once more.
+    let sql = format!(
+        "update jobs set sync_id = $1, again = again or {HALF_READ}
+         where source_id = $2 and stream = $3 and lane = 'forward' and not_before <= $4
+             and state in ('available', 'scheduled', 'retryable')
+             and sync_id in (select id from syncs where source_id = $2 and state <> 'running')",
+    );
+    conn.execute(AssertSqlSafe(sql), args![sync, source, stream, now]).await?;
     Ok(())
 }
 

@@ -39,7 +39,7 @@ pub(crate) async fn open(
     for row in &rows {
         let lane = row.word("lane", Lane::from_word, ("checkpoints of source", &source))?;
         let sync = sync_of(conn, source, group, lane, now).await?;
-        let turn = begins(conn, source, Class::Backfill, now).await?;
+        let turn = begins(conn, source, Class::Backfill).await?;
         let sql = format!(
             "insert into jobs (sync_id, source_id, stream_group, stream, partition, lane, state, priority, not_before,
                  attempt, rescues, generation, again, cancel_requested, pages, records, rows_written, requests,
@@ -75,7 +75,7 @@ async fn sync_of(
             return Ok(sync);
         }
     }
-    let turn = begins(conn, source, Class::Backfill, now).await?;
+    let turn = begins(conn, source, Class::Backfill).await?;
     let sql =
         "insert into syncs (source_id, stream_group, trigger, whole, state, created_at, class, turn, lane)
         values ($1, $2, $3, false, $4, $5, $6, $7, $8) on conflict do nothing returning id";

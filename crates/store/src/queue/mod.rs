@@ -126,17 +126,28 @@ fn among(conn: &Conn, sources: Option<&[SourceId]>, argument: &str) -> Result<(S
     Ok((sql, to_json(&ids)?))
 }
 
-/// Words a select of what waits and is due, the first to be claimed first. Jobs that are ready and those that wait for a
-/// time are each found by an index of their own: however many wait for a limit, they are not looked through.
-pub(crate) fn due(columns: &str, of: &str, most: &str, lock: &str) -> String {
-    let part = |states: &str| {
-        format!(
-            "select * from (select {columns}, turn as place, priority as urgency, id as number from jobs
-                 where {states} and not_before <= $1 {of} order by turn, priority, id limit {most} {lock}) as part"
-        )
-    };
-    let (ready, later) = (part("state = 'available'"), part("state in ('scheduled', 'retryable')"));
-    format!("select * from ({ready} union all {later}) as due order by place, urgency, number limit {most}")
+/// Whether a job goes on in the midst of a listing: what was asked for meanwhile may have changed what it has read.
+pub(crate) const HALF_READ: &str =
+    "exists (select 1 from checkpoints as place where place.source_id = jobs.source_id
+    and place.stream = jobs.stream and place.partition = jobs.partition and place.lane = jobs.lane
+    and place.cursor is not null)";
+
+/// What is ready, the first to be claimed first. Jobs that wait for a time are not looked through, however many wait for a
+/// limit: [`ready`] brings in those whose time has come.
+pub(crate) const IN_TURN: &str = "order by turn, priority, id";
+
+/// Jobs that become ready at a time: a reset may free ten thousand, and whoever claims next brings in the rest.
+const READY_MAX: i64 = 1000;
+
+/// Makes jobs ready whose time has come, before any is claimed: then all of them stand in one order.
+pub(crate) async fn ready(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
+    let sql = format!(
+        "update jobs set state = $2 where id in (select id from jobs
+             where state in ('scheduled', 'retryable') and not_before <= $1 order by not_before limit $3 {})",
+        skip_locked(conn),
+    );
+    conn.execute(AssertSqlSafe(sql), args![now, JobState::Available.as_str(), READY_MAX]).await?;
+    Ok(())
 }
 
 /// Takes jobs that are due, in the order of their turns. One whose row is damaged is set aside, so that it stops no other.
@@ -144,6 +155,7 @@ pub(crate) async fn claim(
     conn: &mut Conn,
     (claim, now, sizes): &(Claim, Timestamp, Arc<Sizes>),
 ) -> Result<Vec<Lease>, StoreError> {
+    ready(conn, *now).await?;
     let until = now.saturating_add(claim.lease).unwrap_or(Timestamp::MAX);
     let (of, sources) = among(conn, claim.sources.as_deref(), "$7")?;
     let place = if claim.sources.is_some() { "$8" } else { "$7" };
@@ -154,13 +166,15 @@ pub(crate) async fn claim(
         }
     };
     let sql = format!(
-        "with taken as materialized ({})
+        "with taken as materialized (
+             select id from jobs where state = 'available' {of} {except} {IN_TURN} limit $2 {}
+         )
          update jobs set state = $3, attempt = attempt + 1, generation = generation + 1, lease_until = $4, node = $5,
-             worker = $6, again = false, reached = turn, started_at = coalesce(started_at, $1), moved_at = $1
+             worker = $6, again = again and {HALF_READ}, reached = turn, started_at = coalesce(started_at, $1), moved_at = $1
          where id in (select id from taken)
          returning id, generation, source_id, sync_id, stream_group, stream, partition, lane, attempt, priority,
              class, turn, stride",
-        due("id", &format!("{of} {except}"), "$2", skip_locked(conn)),
+        skip_locked(conn),
     );
     let mut args = args![*now, claim.max, JobState::Running.as_str(), until, &claim.node, &claim.worker];
     if claim.sources.is_some() {

@@ -238,7 +238,7 @@ async fn neglected(
              and not exists (select 1 from syncs where syncs.source_id = schedule.source_id
                  and syncs.stream_group = schedule.stream_group
                  and (syncs.state = 'running' and syncs.whole
-                     or syncs.trigger = 'maintenance' and syncs.created_at > $2))
+                     or syncs.trigger = 'maintenance' and syncs.whole and syncs.created_at > $2))
          {from} {IN_ORDER} limit $1",
     );
     let rows = conn.rows(AssertSqlSafe(sql), args).await?;

@@ -77,12 +77,14 @@ pub(crate) async fn end(
     let fault = settlement.fault.clone().map(|(code, detail)| (without_nul(code), without_nul(detail)));
     let fault = fault.as_ref().map(|(code, detail)| (code.as_str(), detail.as_str()));
     let turn = match settlement.verdict {
-        Verdict::Yield => turn::after_page(conn, lease, now).await?,
+        Verdict::Yield => turn::after_page(conn, lease).await?,
         // Once more is one more turn.
         _ if step.state == JobState::Available && held.again => lease.turn.next(),
         _ => lease.turn,
     };
-    write(conn, lease, (&step, turn), fault, settlement.requests, now).await?;
+    // Only a job that came to its end has done what it was asked for once more.
+    let keeps_again = settlement.verdict != Verdict::Complete;
+    write(conn, lease, (&step, turn, keeps_again), fault, settlement.requests, now).await?;
     mark_partition(conn, lease, &settlement.verdict, step.state, fault, now).await?;
     if settlement.verdict == Verdict::StopSource {
         stop_source(conn, lease, fault, now).await?;
@@ -144,14 +146,14 @@ fn step(verdict: &Verdict, held: &Held, now: Timestamp) -> Result<Step, StoreErr
 async fn write(
     conn: &mut Conn,
     lease: &Lease,
-    (step, turn): (&Step, Turn),
+    (step, turn, keeps_again): (&Step, Turn, bool),
     fault: Option<(&str, &str)>,
     requests: u64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let sql = "update jobs set state = $2, not_before = $3, attempt = $4, error_code = $5, error_detail = $6,
-            requests = requests + $7, finished_at = $8, turn = $9, stride = $10, again = false, lease_until = null,
-            node = null, worker = null
+            requests = requests + $7, finished_at = $8, turn = $9, stride = $10, again = again and $11,
+            lease_until = null, node = null, worker = null
         where id = $1";
     let finished_at = (!step.state.is_active()).then_some(now);
     let (code, detail) = fault.unzip();
@@ -167,7 +169,8 @@ async fn write(
             requests,
             finished_at,
             turn.at,
-            turn.stride
+            turn.stride,
+            keeps_again
         ],
     )
     .await?;
@@ -273,13 +276,14 @@ async fn tell(
 /// Stops a sync: what waits is cancelled, what runs is asked to stop. Returns whether there was anything to stop.
 pub(crate) async fn cancel(conn: &mut Conn, (sync, now): &(SyncId, Timestamp)) -> Result<bool, StoreError> {
     closing::lock(conn, *sync).await?;
-    let sql = "update jobs set state = $2, finished_at = $3
-        where sync_id = $1 and state in ('available', 'scheduled', 'retryable')";
-    let waiting = conn.execute(sql, args![*sync, JobState::Cancelled.as_str(), *now]).await?;
-    let sql = "update jobs set cancel_requested = true where sync_id = $1 and state = 'running'";
-    let running = conn.execute(sql, args![*sync]).await?;
+    // One statement: a job that is rescued between two would be neither.
+    let sql = "update jobs set cancel_requested = state = 'running',
+            finished_at = case when state = 'running' then finished_at else $3 end,
+            state = case when state = 'running' then state else $2 end
+        where sync_id = $1 and state in ('available', 'scheduled', 'retryable', 'running')";
+    let stopped = conn.execute(sql, args![*sync, JobState::Cancelled.as_str(), *now]).await?;
     closing::close_if_done(conn, *sync, *now).await?;
-    Ok(waiting + running > 0)
+    Ok(stopped > 0)
 }
 
 /// Stops a job that nobody runs any more, as a person asked, and closes its sync when it was the last one.

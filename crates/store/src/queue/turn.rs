@@ -10,7 +10,7 @@ use domain::policy::turn::{Line, Turn};
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
-use super::{Lease, due};
+use super::{IN_TURN, Lease, ready};
 use crate::db::{Conn, Row, args};
 use crate::error::StoreError;
 
@@ -45,13 +45,9 @@ pub enum Others {
 }
 
 /// Reads how far the queue is for jobs of one class of a source; with `sync` also what its tenant has under way.
-pub(super) async fn line(
-    conn: &mut Conn,
-    source: SourceId,
-    class: Class,
-    now: Timestamp,
-) -> Result<Line, StoreError> {
-    let head = conn.row(AssertSqlSafe(due("class, turn", "", "1", "")), args![now]).await?;
+pub(super) async fn line(conn: &mut Conn, source: SourceId, class: Class) -> Result<Line, StoreError> {
+    let head = format!("select class, turn from jobs where state = 'available' {IN_TURN} limit 1");
+    let head = conn.row(AssertSqlSafe(head), args![]).await?;
     let waits = head.as_ref().map(of_row).transpose()?;
     let sql = "select
             (select max(reached - class * $3) from jobs where state = 'running') as served,
@@ -84,13 +80,8 @@ pub(super) async fn with_tenant(
 }
 
 /// Returns the place of the first job of a sync.
-pub(super) async fn begins(
-    conn: &mut Conn,
-    source: SourceId,
-    class: Class,
-    now: Timestamp,
-) -> Result<Turn, StoreError> {
-    let line = line(conn, source, class, now).await?;
+pub(super) async fn begins(conn: &mut Conn, source: SourceId, class: Class) -> Result<Turn, StoreError> {
+    let line = line(conn, source, class).await?;
     Ok(with_tenant(conn, line, source, class).await?.begins(class))
 }
 
@@ -102,8 +93,12 @@ pub(crate) async fn others(
     rivals: &Rivals,
     now: Timestamp,
 ) -> Result<(Others, Turn), StoreError> {
-    let sql = due("source_id, class, turn", "", &HEAD_MAX.to_string(), "");
-    let head = conn.rows(AssertSqlSafe(sql), args![now]).await?;
+    // While no worker is free nobody claims, and so nobody else brings these in.
+    ready(conn, now).await?;
+    let sql = format!(
+        "select source_id, class, turn from jobs where state = 'available' {IN_TURN} limit {HEAD_MAX}"
+    );
+    let head = conn.rows(AssertSqlSafe(sql), args![]).await?;
     let (mut first, mut is_alone) = (None, true);
     for row in &head {
         let source = SourceId(row.get("source_id")?);
@@ -124,9 +119,9 @@ fn of_row(row: &Row) -> Result<(Class, i64), StoreError> {
 }
 
 /// Returns the place of a job that gives way after a page.
-pub(super) async fn after_page(conn: &mut Conn, lease: &Lease, now: Timestamp) -> Result<Turn, StoreError> {
+pub(super) async fn after_page(conn: &mut Conn, lease: &Lease) -> Result<Turn, StoreError> {
     let class = lease.turn.class;
-    let line = line(conn, lease.source, class, now).await?;
+    let line = line(conn, lease.source, class).await?;
     let line = with_tenant(conn, line, lease.source, class).await?;
     Ok(line.follows(Turn { stride: line.stride(class), ..lease.turn }))
 }

@@ -45,7 +45,7 @@ async fn why(conn: &mut Conn, (source, group): &(SourceId, &'static Group)) -> R
         .map(|row| decision::read(&row, *source))
         .transpose()?;
     let sql = "select count(*) as jobs, min(not_before) as until from jobs
-        where state = 'scheduled' and source_id = $1 and stream_group = $2";
+        where state = 'scheduled' and lane = 'forward' and source_id = $1 and stream_group = $2";
     let blocked = conn.one(sql, args![*source, group.name]).await?;
     let sql = format!(
         "select count(*) as partitions, min(invalid_at) + $3 as probe_at from partitions

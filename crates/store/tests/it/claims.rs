@@ -15,6 +15,7 @@ use crate::database::Database;
 use crate::world::*;
 
 for_each_database!(
+    what_is_ready_is_claimed_also_after_the_clock_was_set_back,
     two_claimers_never_share_a_job,
     many_requests_start_one_sync,
     a_listing_and_a_request_make_one_active_job,
@@ -227,4 +228,10 @@ async fn a_job_that_starts_tells_how_many_partitions_its_sync_has(database: &Dat
         )
         .await;
     assert_eq!(told(at(4)).await, 151);
+}
+
+async fn what_is_ready_is_claimed_also_after_the_clock_was_set_back(database: &Database) {
+    let (store, source) = begin(database, vec![partition("projects", "all")]).await;
+    start(&store, source, at(10_000)).await;
+    assert_eq!(claim(&store, at(10)).await.len(), 1);
 }

@@ -13,6 +13,7 @@ use crate::world::*;
 
 for_each_database!(
     the_lowest_count_of_the_newest_window_holds_and_a_refusal_lasts,
+    a_time_that_no_window_has_is_not_believed,
     what_is_granted_to_one_node_is_no_others,
     a_grant_ends_with_its_time_or_its_node,
     a_class_leaves_its_reserve,
@@ -73,12 +74,29 @@ async fn the_lowest_count_of_the_newest_window_holds_and_a_refusal_lasts(databas
     assert_eq!(told(&store, vec![budget("core", 9, 3, 12)], 12).await[0], budget("core", 7, 5, 12));
     let blocked = BudgetRow { blocked_until: Some(at(99)), ..budget("core", 0, 0, 13) };
     assert_eq!(told(&store, vec![blocked], 13).await[0].blocked_until, Some(at(99)));
-    let next = BudgetRow { resets_at: Some(at(7200)), ..budget("core", 4999, 1, 14) };
+    let next = BudgetRow { resets_at: Some(at(7100)), ..budget("core", 4999, 1, 3500) };
     let still = BudgetRow { blocked_until: Some(at(99)), ..next.clone() };
-    assert_eq!(told(&store, vec![next], 14).await[0], still);
-    assert_eq!(told(&store, vec![budget("core", 0, 4, 13)], 14).await[0], still, "that window is over");
+    assert_eq!(told(&store, vec![next], 3500).await[0], still);
+    assert_eq!(told(&store, vec![budget("core", 0, 4, 13)], 3500).await[0], still, "that window is over");
     assert_eq!(store.budgets(ACCOUNT).await.unwrap()[0], still);
     assert_eq!(store.budgets("another").await.unwrap(), []);
+}
+
+async fn a_time_that_no_window_has_is_not_believed(database: &Database) {
+    let store = open(database).await;
+    // As a node wrote it down whose clock was three hours ahead.
+    let ahead = BudgetRow {
+        resets_at: Some(at(14_000)),
+        blocked_until: Some(at(14_000)),
+        ..budget("core", 0, 1, 10_900)
+    };
+    told(&store, vec![ahead], 10_900).await;
+    assert_eq!(requests(&store, "a", 10_901).await, 0, "the node's own time bears it out");
+    assert_eq!(requests(&store, "a", 20).await, 50, "it counts as full");
+    let true_one = budget("core", 4000, 1, 21);
+    let known = told(&store, vec![true_one.clone()], 21).await.remove(0);
+    assert_eq!((known.remaining, known.resets_at), (true_one.remaining, true_one.resets_at));
+    assert_eq!(known.blocked_until, None);
 }
 
 async fn what_is_granted_to_one_node_is_no_others(database: &Database) {

@@ -99,7 +99,7 @@ pub(super) fn look(query: &StatusQuery) -> Statement {
         WAITING,
         &[("source_id", "source_id"), ("stream_group", "stream_group"), ("until", "min(not_before)")],
         &format!(
-            "from jobs where state = 'scheduled' and {} group by source_id, stream_group",
+            "from jobs where state = 'scheduled' and lane = 'forward' and {} group by source_id, stream_group",
             about(query, "source_id", &mut args),
         ),
     );
