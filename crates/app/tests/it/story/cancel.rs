@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use domain::id::SyncId;
 use domain::job::SyncState;
 use domain::trigger::Trigger;
-use engine::{Requested, SyncService};
+use engine::{Options as EngineOptions, Requested, SyncService};
 use sim::{Options, Sim, WorldSource};
 
 use crate::support::{
-    Database, SOURCE, Scene, Server, TOKEN, Work, assert_truth, epoch_ms, on_both, service, started, until,
+    Database, SOURCE, Scene, Server, TOKEN, Work, assert_truth, engine_options, epoch_ms, on_both, service,
+    started, until,
 };
 
 on_both!(
@@ -19,6 +20,7 @@ on_both!(
     a_job_in_a_request_is_stopped,
     a_job_whose_provider_is_silent_is_stopped,
     a_job_that_waits_in_place_is_stopped,
+    a_job_that_may_not_ask_yet_is_stopped,
     jobs_that_commit_page_after_page_are_stopped,
 );
 
@@ -151,6 +153,38 @@ async fn a_job_that_waits_in_place_is_stopped(database: Database) {
     let sync = stage.start().await;
     stage.is_at("a limit is met", "select count(*) from budgets where blocked_until is not null").await;
     stage.stops(sync).await;
+    stage.goes_on(work).await;
+}
+
+async fn a_job_that_may_not_ask_yet_is_stopped(database: Database) {
+    let stage = Stage::set(database, 20).await;
+    let url = stage.sim.github_url();
+    let add = ["source", "add", "github", "--name", "other", "--base-url", &url, "--repo", "acme/repo-1"];
+    stage.scene.run(&[&add[..], &["--token-env", TOKEN.0]].concat()).await.expect_code(0);
+    // Whose the credential is has to be known, so that one account holds both sources back.
+    stage.scene.completes().await;
+    let first = ["sync", "start", "--source", "other", "--group", "commits", "--wait"];
+    stage.scene.run(&first).await.expect_code(0);
+    let one_at_once = EngineOptions { in_flight: 1, ..engine_options(&stage.scene.database, 4) };
+    let works = SyncService::open(one_at_once).await.unwrap();
+    stage.sim.reset_report();
+    stage.sim.set_faults("hang=1".parse().unwrap());
+    let work = Work::begin(&works);
+    let other = stage.asked.request("other", "commits", Trigger::Manual).await.unwrap();
+    let Requested::Started { sync: other, .. } = other else { panic!("{other:?}") };
+    let asked = async || (stage.sim.report().requests == 1).then_some(());
+    until("the only request that may be under way is", SOON, asked).await;
+    let sync = stage.start().await;
+    let both = format!("select count(*) from jobs where sync_id = {sync} and state = 'running'");
+    stage.is_at("a worker holds a job that may not ask", &both).await;
+    stage.stops(sync).await;
+    assert_eq!(stage.sim.report().requests, 1, "it was in a request");
+    stage.stops(other).await;
+    stage.asked.remove_source("other", true).await.unwrap();
+    stage.sim.set_faults("".parse().unwrap());
+    work.end().await;
+    works.close().await;
+    let work = Work::begin(&stage.works);
     stage.goes_on(work).await;
 }
 

@@ -19,6 +19,7 @@ mod refusals;
 mod schedule;
 mod servers;
 mod shutdown;
+mod standing;
 mod states;
 mod tenants;
 mod turns;
