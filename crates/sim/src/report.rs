@@ -77,6 +77,8 @@ pub struct LimitsMet {
     pub primary: u64,
     /// Answers of GitHub's secondary limit.
     pub secondary: u64,
+    /// Answers of GitHub for a repository that is paused.
+    pub paused: u64,
     /// Answers of GitLab's limit per minute, absurd ones among them.
     pub gitlab: u64,
     /// Answers of GitLab's limits inside the application.

@@ -21,7 +21,7 @@ const EXAMPLES: &str = "Examples:
   syncline sim --limits primary=60,window=120      a small budget, to see a sync wait
 
 Faults: seed=N; only=github|gitlab|jira; 5xx, cut, html, slow, reset, secondary, hang = a probability from 0 to 1; empty,
-gone, legal, denied, opaque, nolast = OWNER/NAME; renamed=OWNER/OLD>OWNER/NEW.
+gone, legal, denied, opaque, nolast, paused = OWNER/NAME; renamed=OWNER/OLD>OWNER/NEW.
 Limits: primary, points, concurrent, anonymous, gitlab, jira_quota, jira_burst, jira_writes, dc_bucket, dc_fill = a
 number (0 switches it off); window, jira_window, dc_interval = seconds.
 What it was asked, and every rule that was broken: the report under /__sim/report of the same address.";

@@ -9,6 +9,8 @@ mod person;
 mod repository;
 mod route;
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 pub(crate) use self::answer::refusal;
@@ -74,18 +76,27 @@ pub(crate) fn answer(world: &World, route: &Route, ask: &Ask<'_>) -> Result<Answ
             None => refusal(403, "Resource not accessible by integration"),
         },
         Route::Repos(listing) => repositories(world, listing, ask)?,
-        Route::Repo(address, part) => {
-            let found = match address {
-                Address::Name(name) => world.find(name),
-                Address::Id(id) => world.find_id(*id),
-            };
-            match found {
-                Some(found) => one_repository(&found, address, part, ask)?,
-                None => not_found(),
-            }
-        }
+        Route::Repo(address, part) => match find(world, address) {
+            Some(found) => one_repository(&found, address, part, ask)?,
+            None => not_found(),
+        },
         Route::Unknown => not_found(),
     })
+}
+
+/// Finds the repository that a request is about.
+pub(crate) fn repository_of(route: &Route, world: &World) -> Option<Arc<Repository>> {
+    match route {
+        Route::Repo(address, _) => find(world, address),
+        _ => None,
+    }
+}
+
+fn find(world: &World, address: &Address) -> Option<Arc<Repository>> {
+    match address {
+        Address::Name(name) => world.find(name),
+        Address::Id(id) => world.find_id(*id),
+    }
 }
 
 fn rate_limit(ask: &Ask<'_>) -> Answer {

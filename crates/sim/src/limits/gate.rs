@@ -140,9 +140,12 @@ impl Gate {
         Passage { gate: Arc::clone(self), token: token.to_owned(), open: true, demand: None }
     }
 
-    /// Counts a limiting answer, and chooses its status where GitHub uses two.
+    /// Counts a limiting answer, and chooses its status, also where GitHub uses two.
     pub(crate) fn limiting_status(&self, kind: Kind) -> u16 {
         self.recorder.limited(|met| kind.place(met));
+        if kind == Kind::Pause {
+            return 503;
+        }
         if !matches!(kind, Kind::Primary | Kind::Secondary) {
             return 429;
         }

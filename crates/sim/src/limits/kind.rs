@@ -10,6 +10,8 @@ pub(crate) enum Kind {
     Primary,
     /// GitHub: too much in a short time.
     Secondary,
+    /// GitHub: one repository is to be left alone.
+    Pause,
     /// GitLab: requests per minute.
     Throttle,
     /// GitLab: too many to one endpoint.
@@ -30,6 +32,7 @@ impl Kind {
         match self {
             Self::Primary => &mut met.primary,
             Self::Secondary => &mut met.secondary,
+            Self::Pause => &mut met.paused,
             Self::Throttle => &mut met.gitlab,
             Self::Application => &mut met.gitlab_application,
             Self::Quota => &mut met.jira_quota,
@@ -43,6 +46,7 @@ impl Kind {
         match self {
             Self::Primary => "primary limit",
             Self::Secondary => "secondary limit",
+            Self::Pause => "pause of a repository",
             Self::Throttle => "limit per minute",
             Self::Application => "application limit",
             Self::Quota => "quota",

@@ -9,7 +9,7 @@ use crate::hash::mix;
 
 /// What is allowed in a fault setting.
 const ALLOWED: &str = "seed=NUMBER, only=github|gitlab|jira, 5xx|cut|html|slow|reset|secondary|hang=PROBABILITY (0 to 1, together at most 1), \
-                       empty|gone|legal|denied|opaque|nolast=OWNER/NAME, renamed=OWNER/OLD>OWNER/NEW";
+                       empty|gone|legal|denied|opaque|nolast|paused=OWNER/NAME, renamed=OWNER/OLD>OWNER/NEW";
 
 /// Which faults to serve, and which repositories are not as usual.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -44,6 +44,8 @@ pub struct Faults {
     pub opaque: Vec<String>,
     /// Repositories whose commits list has no link to its last page.
     pub nolast: Vec<String>,
+    /// Repositories that GitHub has no answer for, and asks to wait for an hour each time: by their name.
+    pub paused: Vec<String>,
     /// Repositories that were renamed: old and new name.
     pub renamed: Vec<(String, String)>,
 }
@@ -69,6 +71,7 @@ pub(crate) enum Fault {
     Reset(u64),
     Secondary,
     Hang,
+    Paused,
 }
 
 impl Fault {
@@ -82,6 +85,7 @@ impl Fault {
             Self::Reset(_) => "reset",
             Self::Secondary => "secondary",
             Self::Hang => "hang",
+            Self::Paused => "paused",
         }
     }
 }
@@ -112,6 +116,11 @@ impl Faults {
         })
     }
 
+    /// Says whether a repository is paused.
+    pub(crate) fn pauses(&self, name: &str) -> bool {
+        self.paused.iter().any(|it| it.eq_ignore_ascii_case(name))
+    }
+
     fn probability(&mut self, key: &str) -> Option<&mut f64> {
         Some(match key {
             "5xx" => &mut self.server_error,
@@ -133,6 +142,7 @@ impl Faults {
             "denied" => &mut self.denied,
             "opaque" => &mut self.opaque,
             "nolast" => &mut self.nolast,
+            "paused" => &mut self.paused,
             _ => return None,
         })
     }

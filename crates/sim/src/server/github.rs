@@ -22,6 +22,8 @@ use crate::rest::Answer;
 const INSTALLATION: &str = "ghs_";
 /// What the secondary limit asks for when a fault makes it answer.
 const FAULT_RETRY_S: u64 = 2;
+/// What is asked for while a repository is paused: longer than any client waits in place.
+const PAUSE_S: u64 = 3_600;
 /// The absurd resets: midnight of 2100-01-01, a moment in 2020.
 const FAR_RESET_S: u64 = 4_102_444_800;
 const PAST_RESET_S: u64 = 1_577_836_800;
@@ -84,12 +86,18 @@ impl Service {
         let route = Route::read(&host.path);
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         self.recorder.asked(route.endpoint());
+        let repository = github::repository_of(&route, &self.world);
+        let part = repository.as_ref().map(|it| Scope::Only(it.id.to_string()));
         let mut passage = self.gate.enter(
             owner(host.token.as_deref().unwrap_or_default()),
             &format!("GET {}", host.path),
-            &[],
+            part.as_slice(),
         );
-        let fault = self.fault(Provider::GitHub, number);
+        let fault = if repository.is_some_and(|it| self.is_paused(&it)) {
+            Some(Fault::Paused)
+        } else {
+            self.fault(Provider::GitHub, number)
+        };
         self.hold_up(fault).await;
         let version = if VERSIONS.contains(&asked.version.as_str()) {
             asked.version.clone()
@@ -145,6 +153,7 @@ impl Service {
             Some(Fault::ServerError(_) | Fault::Html | Fault::Reset(_) | Fault::Secondary) => {
                 Err(Box::new(self.serve_fault(fault, passage, allowance)))
             }
+            Some(Fault::Paused) => Err(Box::new(self.pause(route, passage, allowance))),
             _ if !asked.host.get => refused(refusal(404, "Not Found"), passage),
             _ => Ok(allowance),
         }
@@ -180,6 +189,19 @@ impl Service {
             _ => Reply::plain(Answer::html(200, UNICORN.to_owned())),
         };
         reply.rate(allowance);
+        reply
+    }
+
+    /// Answers that a repository has to be left alone for a while, and holds whoever asks again before that to it.
+    fn pause(&self, route: &Route, passage: &mut Passage, allowance: Allowance) -> Reply {
+        self.recorder.fault(Fault::Paused.key());
+        let mut reply = Reply::plain(refusal(self.gate.limiting_status(Kind::Pause), "Service unavailable"));
+        reply.set("retry-after", &PAUSE_S.to_string());
+        reply.rate(allowance);
+        if let Some(repository) = github::repository_of(route, &self.world) {
+            let part = Scope::Only(repository.id.to_string());
+            passage.demand(Kind::Pause, part, Duration::from_secs(PAUSE_S));
+        }
         reply
     }
 

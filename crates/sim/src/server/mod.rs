@@ -39,7 +39,7 @@ use crate::jira::Deployment;
 use crate::limits::{Gate, Limits, Passage};
 use crate::lock::{read, write};
 use crate::report::Recorder;
-use crate::world::World;
+use crate::world::{Repository, World};
 
 /// After a failed accept (no more file descriptors) a pause lets connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -83,6 +83,11 @@ impl Service {
     /// Decides about the request to this provider with this number.
     fn fault(&self, provider: Provider, request: u64) -> Option<Fault> {
         read(&self.faults).decide(provider, request)
+    }
+
+    /// Says whether a repository is paused at this moment, by the name it has now.
+    fn is_paused(&self, repository: &Repository) -> bool {
+        read(&self.faults).pauses(&repository.identity().full_name())
     }
 
     /// Takes the time that every answer takes, or that a fault makes it take.

@@ -102,3 +102,19 @@ async fn faults_can_be_changed_while_it_runs() {
     sim.set_faults("".parse().unwrap());
     assert_eq!(get(&sim, "/repos/acme/repo-1").await.json()["full_name"], "acme/repo-1");
 }
+
+#[tokio::test]
+async fn a_paused_repository_asks_for_an_hour_and_the_others_answer() {
+    let sim = seeded_with(20, "paused=acme/repo-1", "").await;
+    let id = sim.world().repository_truth("acme/repo-1").unwrap().id;
+    for target in ["/repos/acme/repo-1/branches".to_owned(), format!("/repositories/{id}/commits")] {
+        let answer = get(&sim, &target).await;
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("3600")), "{target}");
+    }
+    assert_eq!(get(&sim, "/repos/acme/repo-2").await.status, 200);
+    assert_eq!(get(&sim, "/user").await.status, 200);
+    sim.set_faults("".parse().unwrap());
+    assert_eq!(get(&sim, "/repos/acme/repo-1").await.status, 200);
+    let report = sim.report();
+    assert_eq!((report.limits_met.paused, report.faults_served["paused"]), (2, 2));
+}

@@ -1,19 +1,24 @@
-//! One of ten repositories is blocked for three hours: the nine others go on, and it resumes once, where it stood.
+//! One of ten repositories is blocked for hours: the nine others go on, and it resumes once, where it stood.
 //!
 //! Time is moved by hand. Nobody here may ask for the blocked one by its name.
 
 use std::time::Duration;
 
+use domain::policy::status::State;
 use domain::trigger::Trigger;
 use engine::{Requested, SyncService};
 use jiff::{SignedDuration, Timestamp};
+use sim::Endpoint;
 
 use crate::support::{
-    Database, SOURCE, Scene, Work, assert_kept_rules, assert_truth, on_both, seeded, service_that_holds,
-    until,
+    Database, SOURCE, Scene, Work, assert_kept_rules, assert_truth, epoch_ms, on_both, seeded,
+    service_that_holds, until,
 };
 
-on_both!(one_of_ten_is_blocked_for_three_hours_and_loses_nothing);
+on_both!(
+    one_of_ten_is_blocked_for_three_hours_and_loses_nothing,
+    one_of_ten_is_put_off_by_its_provider_hour_after_hour,
+);
 
 const BLOCKED: &str = "acme/repo-3";
 
@@ -76,7 +81,8 @@ async fn one_of_ten_is_blocked_for_three_hours_and_loses_nothing(database: Datab
         assert_truth_of(&scene, &sim, &others, 14 + 2 * i64::try_from(hour).unwrap(), 12).await;
         assert_eq!(scene.database.number(waiting).await, 1);
         let status = engines[0].status(None).await.unwrap().remove(0);
-        assert_eq!(status.blocked_until.map(Timestamp::as_millisecond), Some(until_ms), "{status:?}");
+        let until = status.blocked_until.map(Timestamp::as_millisecond);
+        assert_eq!((status.state, until), (State::Blocked, Some(until_ms)), "{status:?}");
     }
 
     // Two engines wait for the moment; nobody asks.
@@ -91,6 +97,64 @@ async fn one_of_ten_is_blocked_for_three_hours_and_loses_nothing(database: Datab
         and created_at < {until_ms} and finished_at >= {until_ms}"
     );
     assert_eq!(scene.database.number(&claimed).await, 1, "it was resumed once");
+    assert_kept_rules(&sim);
+}
+
+async fn one_of_ten_is_put_off_by_its_provider_hour_after_hour(database: Database) {
+    // Three pages each: reading all of them again would show.
+    let sim = seeded(94, 10, 250, "", "").await;
+    let names = sim.world().names();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let others: Vec<&str> = names.iter().copied().filter(|it| *it != BLOCKED).collect();
+    let scene = Scene::with_source(database, &sim, &names).await;
+    scene.completes().await;
+    let engines = [service_that_holds(&scene.database).await, service_that_holds(&scene.database).await];
+    // The provider's clock goes with ours.
+    let later = |by: SignedDuration| {
+        for it in &engines {
+            it.clock().advance(by);
+        }
+        sim.run_ahead(engines[0].clock().now().as_millisecond() - epoch_ms());
+    };
+    let count = async |sql: &str| scene.database.number(sql).await;
+
+    // Each hour it is asked for once and told to wait for another hour; the third time a job would be given up.
+    sim.set_faults(format!("paused={BLOCKED}").parse().unwrap());
+    sim.reset_report();
+    for (hour, trigger) in [(1, Trigger::Manual), (2, Trigger::Cron)] {
+        for it in &names {
+            sim.world().push(it, "main", 2).unwrap();
+        }
+        start(&engines[usize::from(hour > 1)], trigger).await;
+        work_off(&engines, &scene.database).await;
+        assert_truth_of(&scene, &sim, &others, 250 + 2 * hour, 250).await;
+        assert_eq!(
+            count("select count(*) from jobs where lease_until is not null").await,
+            0,
+            "a worker is held"
+        );
+        assert_eq!(
+            i64::try_from(sim.report().limits_met.paused).unwrap(),
+            hour,
+            "it was asked for too often"
+        );
+        let status = engines[0].status(None).await.unwrap().remove(0);
+        let left = status.blocked_until.map(|at| at.duration_since(engines[0].clock().now()).as_mins());
+        assert_eq!((status.state, left), (State::Blocked, Some(59)), "{status:?}");
+        later(SignedDuration::from_mins(61));
+    }
+
+    // Two engines find that its time has come; nobody asks.
+    sim.set_faults("".parse().unwrap());
+    work_off(&engines, &scene.database).await;
+    for it in &engines {
+        it.close().await;
+    }
+    assert_truth(&scene.database, &sim, &names).await;
+    let id = sim.world().repository_truth(BLOCKED).unwrap().id;
+    let claims = format!("select max(generation) from jobs where stream = 'branches' and partition = '{id}'");
+    assert_eq!(count(&claims).await, 3, "put off twice, resumed once");
+    assert_eq!(sim.report().by_endpoint.get(&Endpoint::Commits), None, "it was read from its beginning");
     assert_kept_rules(&sim);
 }
 
