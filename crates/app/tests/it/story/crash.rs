@@ -39,6 +39,8 @@ async fn killed_at_every_commit_of_a_first_sync(database: Database) {
 async fn killed_at_every_commit_of_a_first_sync_at(host: Host, database: Database) {
     // Five pages in a row, so that one read anew from its beginning would be seen.
     let sim = seeded(7, 1, 430, "nolast=acme/repo-1", "").await;
+    // Places remember when a pass began, by the provider's clock.
+    sim.set_time(Some(SITE_TIME_MS));
     let begun = Scene::at_host(host, database, &sim, &["acme/repo-1"]).await;
     let story = Story::new(begun.set("SYNCLINE_WORKERS", 1), &sim).await;
     story.killed_everywhere(&[None]).await.asked_little_twice(&story);
