@@ -1,6 +1,6 @@
 //! Sources: adds, changes and removes them, with their sealed credentials and root partitions.
 //!
-//! Never returns a credential except from [`secret`].
+//! Never returns a credential except from `secret`.
 
 pub(crate) mod partition;
 

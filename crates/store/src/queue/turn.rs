@@ -1,6 +1,6 @@
 //! What a place in the queue depends on, read from the rows: how far the queue is, and what its source and tenant have in it.
 //!
-//! Never reckons a place itself; the policy does. Begin with [`line`].
+//! Never reckons a place itself; the policy does. Begin with [`line()`].
 
 use std::sync::Arc;
 
