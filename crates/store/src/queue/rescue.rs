@@ -114,8 +114,9 @@ async fn stalled(conn: &mut Conn, (before, now): &(Timestamp, Timestamp)) -> Res
 async fn wake(conn: &mut Conn, (latest, now): &(Timestamp, Timestamp)) -> Result<Woken, StoreError> {
     let sql = "update jobs set not_before = $2 where state in ('scheduled', 'retryable') and not_before > $1";
     let jobs = conn.execute(sql, args![*latest, *now]).await?;
-    // No tick is further away than its interval; a minute more, because clocks of nodes differ.
-    let sql = "update schedules set next_at = $1 where not off and next_at > $1 + interval_ms + 60000";
+    // No tick is further away than an interval and a half (`next_tick`); a minute more, because clocks of nodes differ.
+    let sql = "update schedules set next_at = $1
+        where not off and next_at > $1 + interval_ms + interval_ms / 2 + 60000";
     let pulled_in = jobs + conn.execute(sql, args![*now]).await?;
     let sql = "select count(case when not_before <= $1 then 1 end) as due, count(*) as waiting
         from jobs where state = 'scheduled'";

@@ -1,7 +1,7 @@
 //! Schedules: a tick is one process's, and a page of them is not all of them.
 
 use domain::id::{SourceId, TenantId};
-use domain::policy::schedule::Own;
+use domain::policy::schedule::{Own, next_tick};
 use domain::trigger::Trigger;
 use jiff::{SignedDuration, Timestamp};
 use store::{Enqueue, Enqueued, NewSource, Plan, Refuse, SecretChange, SourceChange, Store, Tick};
@@ -16,6 +16,7 @@ for_each_database!(
     what_is_off_is_not_due,
     a_change_does_not_undo_a_tick,
     every_page_is_scheduled,
+    only_a_tick_that_no_clock_could_set_is_pulled_in,
 );
 
 const QUARTER: SignedDuration = SignedDuration::from_mins(15);
@@ -156,4 +157,19 @@ async fn every_page_is_scheduled(database: &Database) {
         found.extend(page.into_iter().map(|it| it.source));
     }
     assert_eq!(found, sources);
+}
+
+async fn only_a_tick_that_no_clock_could_set_is_pulled_in(database: &Database) {
+    let (store, source) = begin(database, vec![partition("projects", "all")]).await;
+    // The farthest that a first tick can be: just too near to the grid's next line, so it is the one after.
+    let place = u64::try_from((at(10) + QUARTER / 2).as_millisecond() - 1).unwrap();
+    let next_at = next_tick(QUARTER, place, Some(at(10)), at(10));
+    assert!(next_at > at(10) + QUARTER, "{next_at}");
+    store.plan(vec![plan(source, next_at)]).await.unwrap();
+    assert_eq!(store.wake_blocked(at(3600), at(10)).await.unwrap().pulled_in, 0);
+    assert_eq!(store.next_tick().await.unwrap(), Some(next_at));
+    // Two hours more: the clock that set it was wrong.
+    let hours = SignedDuration::from_hours(2);
+    assert_eq!(store.wake_blocked(at(3600), at(10) - hours).await.unwrap().pulled_in, 1);
+    assert_eq!(store.next_tick().await.unwrap(), Some(at(10) - hours));
 }
