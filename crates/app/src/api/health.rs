@@ -97,7 +97,7 @@ struct Scheduler {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Reached {
     source: String,
-    group: String,
+    group: &'static str,
     status: Grade,
     /// The code of what went wrong.
     error: Option<String>,
@@ -141,7 +141,7 @@ pub(super) async fn health(
     for it in api.service.scoped(caller.tenant).status(None).await? {
         let status = if it.state == Standing::Error { Grade::Degraded } else { Grade::Ok };
         let error = it.last_sync_error.map(|it| it.code);
-        sources.push(Reached { source: it.name, group: it.group, status, error });
+        sources.push(Reached { source: it.name.to_string(), group: it.group, status, error });
     }
     let worst = sources.iter().map(|it| it.status).max().unwrap_or(Grade::Ok);
     let status = worst.max(queue.status).max(scheduler.status);

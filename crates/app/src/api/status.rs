@@ -72,7 +72,7 @@ pub(super) struct SourceStanding {
     /// The source's name.
     name: String,
     /// The provider's word.
-    provider: String,
+    provider: &'static str,
     /// Whether it may be synced.
     enabled: bool,
     #[serde(flatten)]
@@ -84,7 +84,7 @@ pub(super) struct SourceStanding {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct GroupStanding {
-    group: String,
+    group: &'static str,
     #[serde(flatten)]
     standing: Standing,
 }
@@ -143,8 +143,7 @@ pub(super) async fn show(
     caller: Caller<Viewer>,
     Path(source): Path<i64>,
 ) -> Result<Json<SourceStanding>, Problem> {
-    let row = caller.service.source_by_id(SourceId(source)).await?;
-    let groups = caller.service.status(Some(row.id)).await?;
+    let groups = caller.service.status(Some(SourceId(source))).await?;
     by_source(groups).pop().map(Json).ok_or_else(|| Problem::unknown("source", source))
 }
 
@@ -160,7 +159,7 @@ fn by_source(groups: Vec<GroupStatus>) -> Vec<SourceStanding> {
             }
             None => sources.push(SourceStanding {
                 source: group.source.0,
-                name: group.name,
+                name: group.name.to_string(),
                 provider: group.provider,
                 enabled: group.enabled,
                 together: standing,
@@ -195,7 +194,7 @@ fn standing(group: &GroupStatus) -> Standing {
 /// Says what went wrong in the last sync of a group, and how much of it.
 pub(super) fn error_sentence(group: &GroupStatus) -> Option<String> {
     let error = group.last_sync_error.as_ref()?;
-    let about = About { source: &group.name, provider: &group.provider };
+    let about = About { source: &group.name, provider: group.provider };
     let sentence = words::fault(about, &error.code, &error.detail);
     let (count, of) = (error.count, error.of);
     Some(if count < of {

@@ -20,7 +20,7 @@ use crate::words::{self, About};
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Explained {
-    group: String,
+    group: &'static str,
     /// What keeps it from being synced now, and when it will be: one line for people.
     why: String,
     #[schema(schema_with = super::word::standing)]

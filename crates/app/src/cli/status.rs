@@ -58,7 +58,7 @@ async fn show(app: &App, service: &SyncService) -> anyhow::Result<Exit> {
 }
 
 fn about(status: &GroupStatus) -> About<'_> {
-    About { source: &status.name, provider: &status.provider }
+    About { source: &status.name, provider: status.provider }
 }
 
 /// How a source's group stands, as a JSON object; times are epoch milliseconds.
@@ -72,9 +72,9 @@ fn status_json(status: &GroupStatus) -> Value {
     });
     let progress = status.active_job_progress;
     json!({
-        "source": status.name,
+        "source": &*status.name,
         "provider": status.provider,
-        "tenant": status.tenant_name,
+        "tenant": status.tenant_name.as_deref(),
         "group": status.group,
         "enabled": status.enabled,
         "state": status.state,
@@ -113,8 +113,8 @@ fn fields(status: &GroupStatus, now: Timestamp) -> Vec<Field> {
         .active_job_progress
         .map_or_else(String::new, |it| format!("{}/{} jobs", count(it.current), count(it.total)));
     vec![
-        Field::styled(Style::Strong, &status.name),
-        status.group.as_str().into(),
+        Field::styled(Style::Strong, &*status.name),
+        status.group.into(),
         Field::styled(style, state),
         view::moment(status.last_synced_at, now).into(),
         next(status.next_sync_at, now).into(),

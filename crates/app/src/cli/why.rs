@@ -41,7 +41,7 @@ async fn show(args: &WhyArgs, app: &App, service: &SyncService) -> anyhow::Resul
     let groups: Vec<Value> = all.iter().map(|it| why_json(about, it, now)).collect();
     app.out.json(&json!({ "source": source.name, "groups": groups }))?;
     for it in &all {
-        let group = app.out.paint().of(Style::Strong, &it.status.group);
+        let group = app.out.paint().of(Style::Strong, it.status.group);
         let last = it.last.as_ref().map_or_else(String::new, |it| format!(" ({})", words::last(it, now)));
         app.out.line(format!("{group}: {}{last}", words::why(about, it, now)))?;
     }

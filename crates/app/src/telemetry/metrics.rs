@@ -38,7 +38,7 @@ impl Metrics {
             gauge!("syncline_jobs", "state" => state.as_str()).set(float(jobs));
         }
         let now = self.service.clock().now();
-        let mut oldest: BTreeMap<(String, String), (u64, u64, Option<Timestamp>)> = BTreeMap::new();
+        let mut oldest: BTreeMap<(&str, &str), (u64, u64, Option<Timestamp>)> = BTreeMap::new();
         for it in self.service.status(None).await?.into_iter().filter(|it| it.enabled) {
             let (sources, never, at) = oldest.entry((it.provider, it.group)).or_default();
             *sources += 1;

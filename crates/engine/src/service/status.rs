@@ -2,6 +2,8 @@
 //!
 //! Never makes a sentence, and never looks at a partition or an ended job.
 
+use std::sync::Arc;
+
 use domain::id::{SourceId, SyncId, TenantId};
 use domain::job::SyncState;
 use domain::policy::status::{State, state};
@@ -20,15 +22,15 @@ pub struct GroupStatus {
     /// The source.
     pub source: SourceId,
     /// What people call it.
-    pub name: String,
+    pub name: Arc<str>,
     /// The word of its connector.
-    pub provider: String,
+    pub provider: &'static str,
     /// Its owner.
     pub tenant: Option<TenantId>,
     /// What people call its owner.
-    pub tenant_name: Option<String>,
+    pub tenant_name: Option<Arc<str>>,
     /// The group of streams.
-    pub group: String,
+    pub group: &'static str,
     /// Whether the source is switched on.
     pub enabled: bool,
     /// Where it stands.
@@ -103,11 +105,11 @@ pub struct StatusPage {
 impl SyncService {
     /// Returns how a source stands, or all of them, by name; one for each group of its connector.
     pub async fn status(&self, source: Option<SourceId>) -> Result<Vec<GroupStatus>, Error> {
-        let among = match source {
-            Some(id) => Among::One(self.source_by_id(id).await?.id),
-            None => Among::All,
-        };
-        Ok(self.stand(among).await?.groups)
+        let groups = self.stand(source.map_or(Among::All, Among::One)).await?.groups;
+        if let (Some(id), []) = (source, &*groups) {
+            self.source_by_id(id).await?;
+        }
+        Ok(groups)
     }
 
     /// Returns how the sources behind one stand, by name, at most `limit` of them.
@@ -136,7 +138,7 @@ impl SyncService {
             let spec = connector(stored.provider)?.spec();
             let facts = facts::facts(&stored.facts, spec, self.options.thresholds(stored.group), now);
             let decision = policy::evaluate(&facts, Trigger::Manual, now);
-            let tick = self.next_tick(stored.group, stored.schedule.as_ref(), stored.facts.enabled, now);
+            let tick = self.next_tick(stored.group, stored.schedule.as_deref(), stored.facts.enabled, now);
             groups.push(group_status(stored, decision, tick, now));
         }
         let last = found.last.filter(|_| limit.is_some_and(|it| found.sources >= it));
@@ -150,7 +152,7 @@ fn last_error(stored: &StoredStatus) -> Option<LastError> {
     let (jobs, failed) = (last.jobs, stored.failed_partitions);
     let ((what, code, detail), count, of) = match (&last.error, &stored.unresolved) {
         (Some(error), _) => (error.clone(), last.failed, jobs),
-        (None, Some(error)) => (error.clone(), failed, jobs + failed),
+        (None, Some(error)) => (error.as_ref().clone(), failed, jobs + failed),
         (None, None) => return None,
     };
     Some(LastError { what, code, detail, count, of, at: last.ended_at })
@@ -170,10 +172,10 @@ fn group_status(
     GroupStatus {
         source: stored.source,
         name: stored.name,
-        provider: stored.provider.to_owned(),
+        provider: stored.provider,
         tenant: stored.tenant,
         tenant_name: stored.tenant_name,
-        group: stored.group.name.to_owned(),
+        group: stored.group.name,
         enabled: stored.facts.enabled,
         state,
         can_sync_now: decision.action == Action::Start,

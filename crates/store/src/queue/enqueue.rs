@@ -2,6 +2,8 @@
 //!
 //! Never decides whether to sync; that two requests do not both start one is the unique index's work.
 
+use std::sync::Arc;
+
 use domain::connector::Group;
 use domain::event::Event;
 use domain::id::{SourceId, SyncId};
@@ -40,7 +42,7 @@ pub struct StoredFacts {
     /// The whole-group forward sync that is running.
     pub active_sync: Option<SyncId>,
     /// What is known of the budgets of the source's account.
-    pub budgets: Vec<BudgetRow>,
+    pub budgets: Arc<[BudgetRow]>,
 }
 
 /// A request that the policy lets start.
@@ -134,7 +136,7 @@ pub(crate) async fn facts(
         last_manual_at: row.time("last_manual_at")?.map(|at| at.min(now)),
         last_success_at: row.time("last_success_at")?.map(|at| at.min(now)),
         active_sync: row.get::<Option<i64>>("active_sync")?.map(SyncId),
-        budgets: budget::of_source(conn, source).await?,
+        budgets: budget::of_source(conn, source).await?.into(),
     })
 }
 

@@ -281,14 +281,15 @@ async fn unscheduled(
 
 fn schedule(row: &Row) -> Result<StoredSchedule, StoreError> {
     let source = SourceId(row.get("source_id")?);
-    stored(row, source, row.get("provider")?, row.get("stream_group")?, row.get("enabled")?)
+    let named = (row.get("name")?, row.get("provider")?);
+    stored(row, source, named, row.get("stream_group")?, row.get("enabled")?)
 }
 
-/// Reads a schedule from a row that also names its source.
+/// Reads a schedule from a row, beside what is known of its source.
 pub(crate) fn stored(
     row: &Row,
     source: SourceId,
-    provider: String,
+    (source_name, provider): (String, String),
     group: String,
     enabled: bool,
 ) -> Result<StoredSchedule, StoreError> {
@@ -299,7 +300,7 @@ pub(crate) fn stored(
     };
     Ok(StoredSchedule {
         source,
-        source_name: row.get("name")?,
+        source_name,
         provider,
         group,
         enabled,

@@ -69,7 +69,7 @@ pub struct StoredStatus {
     /// The source.
     pub source: SourceId,
     /// What people call it.
-    pub name: String,
+    pub name: Arc<str>,
     /// The word of its connector.
     pub provider: &'static str,
     /// The group of streams.
@@ -77,15 +77,15 @@ pub struct StoredStatus {
     /// Its owner.
     pub tenant: Option<TenantId>,
     /// What people call its owner.
-    pub tenant_name: Option<String>,
+    pub tenant_name: Option<Arc<str>>,
     /// What the policy needs to know; of partitions only whether there are any.
     pub facts: StoredFacts,
     /// The sync that is under way.
     pub active: Option<Active>,
     /// How the last one ended.
-    pub standing: Option<Standing>,
+    pub standing: Option<Arc<Standing>>,
     /// When it is synced by itself; `None` until the scheduler has seen it.
-    pub schedule: Option<StoredSchedule>,
+    pub schedule: Option<Arc<StoredSchedule>>,
     /// When the first job that waits for a limit goes on.
     pub blocked_until: Option<Timestamp>,
     /// Partitions whose last job failed.
@@ -93,7 +93,7 @@ pub struct StoredStatus {
     /// Of them, those that the provider no longer lets us read.
     pub invalid_partitions: u64,
     /// What the first of the failed ones is called, its fault's word, and a sentence.
-    pub unresolved: Option<(String, String, String)>,
+    pub unresolved: Option<Arc<(String, String, String)>>,
 }
 
 /// How the last sync of a group ended.
@@ -126,37 +126,33 @@ impl Store {
     }
 }
 
-/// A source that is looked at.
-struct Seen {
-    place: i64,
-    source: SourceId,
-    name: String,
-    provider: String,
-    revision: i64,
-    account: Option<String>,
-}
-
 /// What a look found, but for what rests.
 #[derive(Default)]
 struct Found {
-    seen: Vec<Seen>,
-    active: HashMap<(i64, String), (SyncId, Active)>,
-    waiting: HashMap<(i64, String), Timestamp>,
+    /// The sources, each with its revision.
+    seen: Vec<(SourceId, i64)>,
+    active: Places<(SyncId, Active)>,
+    waiting: Places<Timestamp>,
     /// By their account: many sources may have one.
-    budgets: HashMap<String, Vec<BudgetRow>>,
+    budgets: HashMap<String, Arc<[BudgetRow]>>,
 }
+
+/// What there is of a source's group: by the source, and then by the group's name. Of most sources there is nothing.
+type Places<T> = HashMap<i64, HashMap<String, T>>;
 
 async fn look(conn: &mut Conn, query: &StatusQuery, kept: &Kept) -> Result<StatusRows, StoreError> {
     let mut found = find(conn, query).await?;
     let seen = std::mem::take(&mut found.seen);
     let resting = resting(conn, query, kept, &seen).await?;
-    let last = seen.last().map(|it| (it.name.clone(), it.source));
+    let last = seen.iter().zip(&resting).rev().find_map(|((source, _), it)| Some((it.as_ref()?, *source)));
+    let last = last.map(|(it, source)| (it.name.to_string(), source));
     let sources = seen.len();
     let mut rows = Vec::with_capacity(sources);
-    for it in seen {
-        let Some(of_source) = resting.get(&it.source) else { continue };
+    for ((source, _), of_source) in seen.into_iter().zip(&resting) {
+        // It was removed meanwhile.
+        let Some(of_source) = of_source else { continue };
         for rest in &of_source.groups {
-            rows.push(stored(&it, rest, &mut found));
+            rows.push(stored(source, of_source, rest, &mut found));
         }
     }
     Ok(StatusRows { rows, last, sources })
@@ -166,39 +162,53 @@ async fn look(conn: &mut Conn, query: &StatusQuery, kept: &Kept) -> Result<Statu
 async fn find(conn: &mut Conn, query: &StatusQuery) -> Result<Found, StoreError> {
     let Statement(sql, args) = statements::look(query);
     let mut found = Found::default();
+    let mut budgets: HashMap<String, Vec<BudgetRow>> = HashMap::new();
     for row in conn.rows(AssertSqlSafe(sql), args).await? {
         match row.get::<String>("part")?.as_str() {
-            statements::SOURCE => found.seen.push(Seen {
-                place: row.get("place")?,
-                source: SourceId(row.get("source_id")?),
-                name: row.get("name")?,
-                provider: row.get("provider")?,
-                revision: row.get("revision")?,
-                account: row.get("account")?,
-            }),
+            statements::SOURCE => {
+                found.seen = listed(&row.get::<Option<String>>("listed")?.unwrap_or_default())?;
+            }
             statements::SYNC => sync(&row, &mut found.active)?,
             statements::WAITING => {
-                let place = (row.get("source_id")?, row.get("stream_group")?);
-                found.waiting.extend(row.time("until")?.map(|until| (place, until)));
+                if let Some(until) = row.time("until")? {
+                    let of_source = found.waiting.entry(row.get("source_id")?).or_default();
+                    of_source.insert(row.get("stream_group")?, until);
+                }
             }
-            _ => found.budgets.entry(row.get("account")?).or_default().push(budget::read(&row)?),
+            _ => budgets.entry(row.get("account")?).or_default().push(budget::read(&row)?),
         }
     }
-    // The order of a union is nobody's promise.
-    found.seen.sort_unstable_by_key(|it| it.place);
-    for of_account in found.budgets.values_mut() {
-        of_account.sort_unstable_by(|a, b| a.bucket.cmp(&b.bucket));
-    }
+    found.budgets = budgets
+        .into_iter()
+        .map(|(account, mut rows)| {
+            // The order of a union is nobody's promise.
+            rows.sort_unstable_by(|a, b| a.bucket.cmp(&b.bucket));
+            (account, rows.into())
+        })
+        .collect();
     Ok(found)
 }
 
+/// Reads the sources from the text that they come in: a number and a revision of each in turn.
+fn listed(text: &str) -> Result<Vec<(SourceId, i64)>, StoreError> {
+    let mut words = text.split(' ').filter(|it| !it.is_empty()).map(str::parse);
+    let mut seen = Vec::new();
+    while let (Some(source), revision) = (words.next(), words.next()) {
+        let (Ok(source), Some(Ok(revision))) = (source, revision) else {
+            return Err(StoreError::Corrupt { what: "the numbers of sources".to_owned() });
+        };
+        seen.push((SourceId(source), revision));
+    }
+    Ok(seen)
+}
+
 /// Counts jobs of a sync that are in one state.
-fn sync(row: &Row, active: &mut HashMap<(i64, String), (SyncId, Active)>) -> Result<(), StoreError> {
-    let place = (row.get("source_id")?, row.get("stream_group")?);
+fn sync(row: &Row, active: &mut Places<(SyncId, Active)>) -> Result<(), StoreError> {
+    let of_source = active.entry(row.get("source_id")?).or_default();
     let sync = SyncId(row.get("sync_id")?);
     let trigger = row.word("trigger", Trigger::from_word, ("syncs", &sync))?;
     let none = Active { trigger, jobs: 0, ended: 0, running: 0, blocked: 0 };
-    let (_, counts) = active.entry(place).or_insert((sync, none));
+    let (_, counts) = of_source.entry(row.get("stream_group")?).or_insert((sync, none));
     let jobs = row.count("jobs")?;
     // A sync without jobs has a row without a state.
     if jobs == 0 {
@@ -214,13 +224,13 @@ fn sync(row: &Row, active: &mut HashMap<(i64, String), (SyncId, Active)>) -> Res
     Ok(())
 }
 
-fn stored(seen: &Seen, rest: &Rest, found: &mut Found) -> StoredStatus {
-    let budgets = seen.account.as_ref().and_then(|it| found.budgets.get(it));
-    let place = (seen.source.0, rest.group.name.to_owned());
-    let active = found.active.remove(&place);
+fn stored(source: SourceId, of_source: &Resting, rest: &Rest, found: &mut Found) -> StoredStatus {
+    let budgets = of_source.account.as_ref().and_then(|it| found.budgets.get(it));
+    let group = rest.group.name;
+    let active = found.active.get_mut(&source.0).and_then(|it| it.remove(group));
     StoredStatus {
-        source: seen.source,
-        name: seen.name.clone(),
+        source,
+        name: Arc::clone(&of_source.name),
         provider: rest.provider,
         group: rest.group,
         tenant: rest.tenant,
@@ -237,64 +247,104 @@ fn stored(seen: &Seen, rest: &Rest, found: &mut Found) -> StoredStatus {
         active: active.map(|it| it.1),
         standing: rest.standing.clone(),
         schedule: rest.schedule.clone(),
-        blocked_until: found.waiting.remove(&place),
+        blocked_until: found.waiting.get_mut(&source.0).and_then(|it| it.remove(group)),
         failed_partitions: rest.failures.failed,
         invalid_partitions: rest.failures.invalid,
         unresolved: rest.failures.first.clone(),
     }
 }
 
-/// Returns what rests of the sources: what is kept, and what changed since from the database.
+/// Returns what rests of each of the sources: what is kept, and what changed since from the database.
 async fn resting(
     conn: &mut Conn,
     query: &StatusQuery,
     kept: &Kept,
-    seen: &[Seen],
-) -> Result<HashMap<SourceId, Arc<Resting>>, StoreError> {
-    let mut found = kept.of(seen.iter().map(|it| (it.source, it.revision)));
-    let mut changed: HashMap<SourceId, Resting> = HashMap::new();
+    seen: &[(SourceId, i64)],
+) -> Result<Vec<Option<Arc<Resting>>>, StoreError> {
+    let mut found = kept.of(seen);
+    let missing = seen.iter().zip(&found).filter(|(_, known)| known.is_none());
+    let revisions: HashMap<i64, i64> = missing.map(|((id, revision), _)| (id.0, *revision)).collect();
+    if revisions.is_empty() {
+        return Ok(found);
+    }
+    let mut changed = named(conn, &revisions).await?;
     for &(provider, group) in &query.groups {
-        let of_it = seen.iter().filter(|it| it.provider == provider && !found.contains_key(&it.source));
-        let revisions: HashMap<i64, i64> = of_it.map(|it| (it.source.0, it.revision)).collect();
-        if revisions.is_empty() {
+        let mut ids: Vec<[i64; 1]> =
+            changed.iter().filter(|(_, it)| it.provider == provider).map(|(id, _)| [id.0]).collect();
+        if ids.is_empty() {
             continue;
         }
-        let mut ids: Vec<[i64; 1]> = revisions.keys().map(|id| [*id]).collect();
         ids.sort_unstable();
-        let asked = statements::Asked { group, ids: &ids };
-        let Statement(sql, args) = statements::resting(conn, &asked)?;
-        let rows = conn.rows(AssertSqlSafe(sql), args).await?;
-        let mut has_failed = false;
-        for row in &rows {
-            has_failed |= row.get::<bool>("has_failed")?;
+        rest(conn, provider, &statements::Asked { group, ids: &ids }, &mut changed).await?;
+    }
+    let changed = changed.into_iter().map(|(id, it)| (id, Arc::new(it))).collect();
+    kept.keep(&changed);
+    for ((id, _), known) in seen.iter().zip(&mut found) {
+        if known.is_none() {
+            *known = changed.get(id).cloned();
         }
-        // Most looks meet no failure; each statement is a way to the server and back.
-        let mut failures = if has_failed {
-            let Statement(sql, args) = statements::failed(conn, &asked)?;
-            kept::failures(&conn.rows(AssertSqlSafe(sql), args).await?)?
-        } else {
-            HashMap::new()
+    }
+    Ok(found)
+}
+
+/// Reads the sources as such.
+async fn named(
+    conn: &mut Conn,
+    revisions: &HashMap<i64, i64>,
+) -> Result<HashMap<SourceId, Resting>, StoreError> {
+    let ids: Vec<[i64; 1]> = revisions.keys().map(|id| [*id]).collect();
+    let Statement(sql, args) = statements::named(conn, &ids)?;
+    let rows = conn.rows(AssertSqlSafe(sql), args).await?;
+    let resting = |row: &Row| {
+        let id: i64 = row.get("id")?;
+        let resting = Resting {
+            revision: revisions.get(&id).copied().unwrap_or_default(),
+            name: row.get::<String>("name")?.into(),
+            provider: row.get("provider")?,
+            account: row.get("account")?,
+            groups: Vec::new(),
         };
-        for row in &rows {
-            let id: i64 = row.get("id")?;
-            let rest = kept::rest(row, (provider, group), failures.remove(&id).unwrap_or_default())?;
-            let revision = revisions.get(&id).copied().unwrap_or_default();
-            let of_source = changed.entry(SourceId(id)).or_insert(Resting { revision, groups: Vec::new() });
+        Ok((SourceId(id), resting))
+    };
+    rows.iter().map(resting).collect()
+}
+
+/// Reads how one group of the sources rests.
+async fn rest(
+    conn: &mut Conn,
+    provider: &'static str,
+    asked: &statements::Asked<'_>,
+    changed: &mut HashMap<SourceId, Resting>,
+) -> Result<(), StoreError> {
+    let Statement(sql, args) = statements::resting(conn, asked)?;
+    let rows = conn.rows(AssertSqlSafe(sql), args).await?;
+    let mut has_failed = false;
+    for row in &rows {
+        has_failed |= row.get::<bool>("has_failed")?;
+    }
+    // Most looks meet no failure; each statement is a way to the server and back.
+    let mut failures = if has_failed {
+        let Statement(sql, args) = statements::failed(conn, asked)?;
+        kept::failures(&conn.rows(AssertSqlSafe(sql), args).await?)?
+    } else {
+        HashMap::new()
+    };
+    for row in &rows {
+        let id: i64 = row.get("id")?;
+        if let Some(of_source) = changed.get_mut(&SourceId(id)) {
+            let about = (&*of_source.name, provider, asked.group);
+            let rest = kept::rest(row, about, failures.remove(&id).unwrap_or_default())?;
             of_source.groups.push(rest);
         }
     }
-    let changed: HashMap<SourceId, Arc<Resting>> =
-        changed.into_iter().map(|(id, it)| (id, Arc::new(it))).collect();
-    kept.keep(&changed);
-    found.extend(changed);
-    Ok(found)
+    Ok(())
 }
 
 async fn plan(conn: &mut Conn, query: &StatusQuery) -> Result<Vec<String>, StoreError> {
     let (explain, column) =
         if conn.is_sqlite() { ("explain query plan", "detail") } else { ("explain", "QUERY PLAN") };
-    let ids: Vec<[i64; 1]> = find(conn, query).await?.seen.iter().map(|it| [it.source.0]).collect();
-    let mut all = vec![statements::look(query)];
+    let ids: Vec<[i64; 1]> = find(conn, query).await?.seen.iter().map(|it| [it.0.0]).collect();
+    let mut all = vec![statements::look(query), statements::named(conn, &ids)?];
     for &(_, group) in &query.groups {
         let asked = statements::Asked { group, ids: &ids };
         all.extend([statements::resting(conn, &asked)?, statements::failed(conn, &asked)?]);

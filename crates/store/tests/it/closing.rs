@@ -182,7 +182,7 @@ async fn a_refused_credential_stops_every_job_of_the_source(database: &Database)
     let status = status(&store).await;
     let standing = status.standing.unwrap();
     assert_eq!((standing.state, standing.failed, standing.jobs), (SyncState::Failed, 5, 5));
-    assert_eq!(standing.error.unwrap().1, "unauthorized");
+    assert_eq!(standing.error.as_ref().unwrap().1, "unauthorized");
     assert_eq!(status.invalid_partitions, 0);
 }
 

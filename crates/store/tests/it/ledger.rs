@@ -184,9 +184,10 @@ async fn credentials_of_one_account_share_their_budgets(database: &Database) {
     let (store, first) = begin(database, vec![partition("projects", "all")]).await;
     let second = store.add_source(new_source("second", vec![]), &vault(), at(1)).await.unwrap();
     told(&store, vec![budget("core", 7, 0, 2)], 2).await;
-    let budgets = async |source: SourceId| store.facts(source, &GROUP, at(3)).await.unwrap().budgets;
+    let budgets = async |source: SourceId| store.facts(source, &GROUP, at(3)).await.unwrap().budgets.to_vec();
     assert_eq!(budgets(first).await, []);
     for source in [first, second] {
+        assert_eq!(facts_of_status(&store, source).await, [], "nobody knows yet who pays");
         name(&store, source, ACCOUNT).await;
         assert_eq!(budgets(source).await, [budget("core", 7, 0, 2)]);
         assert_eq!(facts_of_status(&store, source).await, [budget("core", 7, 0, 2)]);
@@ -210,7 +211,7 @@ async fn credentials_of_one_account_share_their_budgets(database: &Database) {
 
 async fn facts_of_status(store: &Store, source: SourceId) -> Vec<BudgetRow> {
     let mut found = store.status(look(None, store::Among::One(source))).await.unwrap().rows;
-    found.remove(0).facts.budgets
+    found.remove(0).facts.budgets.to_vec()
 }
 
 async fn name(store: &Store, source: SourceId, account: &str) {

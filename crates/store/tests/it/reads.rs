@@ -118,7 +118,7 @@ async fn sources_are_named_in_pages(database: &Database) {
     let names = async |scope, behind, limit| {
         let page = store.status(look(scope, Among::Behind(behind, limit))).await.unwrap();
         assert_eq!(page.sources, page.rows.len());
-        (page.rows.into_iter().map(|it| it.name).collect::<Vec<_>>(), page.last)
+        (page.rows.into_iter().map(|it| it.name.to_string()).collect::<Vec<_>>(), page.last)
     };
     let (page, last) = names(None, None, 2).await;
     assert_eq!(page, ["a", "b"]);

@@ -18,10 +18,13 @@ use crate::queue::schedule::{self, StoredSchedule};
 /// Sources that are kept at once: about a kilobyte each. With more, those that are looked at take turns.
 const KEPT_MAX: usize = 10_000;
 
-/// What is told of a source's groups.
+/// What is told of a source and its groups. What is handed on with every look is shared, not copied.
 #[derive(Debug)]
 pub(super) struct Resting {
     pub(super) revision: i64,
+    pub(super) name: Arc<str>,
+    pub(super) provider: String,
+    pub(super) account: Option<String>,
     pub(super) groups: Vec<Rest>,
 }
 
@@ -31,14 +34,14 @@ pub(super) struct Rest {
     pub(super) provider: &'static str,
     pub(super) group: &'static Group,
     pub(super) tenant: Option<TenantId>,
-    pub(super) tenant_name: Option<String>,
+    pub(super) tenant_name: Option<Arc<str>>,
     pub(super) enabled: bool,
     pub(super) has_owner: bool,
     pub(super) has_partitions: bool,
     pub(super) last_manual_at: Option<Timestamp>,
     pub(super) last_success_at: Option<Timestamp>,
-    pub(super) standing: Option<Standing>,
-    pub(super) schedule: Option<StoredSchedule>,
+    pub(super) standing: Option<Arc<Standing>>,
+    pub(super) schedule: Option<Arc<StoredSchedule>>,
     pub(super) failures: Failures,
 }
 
@@ -47,7 +50,7 @@ pub(super) struct Rest {
 pub(super) struct Failures {
     pub(super) failed: u64,
     pub(super) invalid: u64,
-    pub(super) first: Option<(String, String, String)>,
+    pub(super) first: Option<Arc<(String, String, String)>>,
 }
 
 /// What this process knows of how sources stand.
@@ -55,18 +58,11 @@ pub(super) struct Failures {
 pub(crate) struct Kept(Mutex<HashMap<SourceId, Arc<Resting>>>);
 
 impl Kept {
-    /// Returns what is known of the sources whose revision is still this one.
-    pub(super) fn of(
-        &self,
-        sources: impl Iterator<Item = (SourceId, i64)>,
-    ) -> HashMap<SourceId, Arc<Resting>> {
+    /// Returns, for each of these sources, what is known of it if its revision is still this one.
+    pub(super) fn of(&self, sources: &[(SourceId, i64)]) -> Vec<Option<Arc<Resting>>> {
         let kept = self.lock();
-        sources
-            .filter_map(|(id, revision)| {
-                let it = kept.get(&id).filter(|it| it.revision == revision)?;
-                Some((id, Arc::clone(it)))
-            })
-            .collect()
+        let known = |(id, revision): &(SourceId, i64)| kept.get(id).filter(|it| it.revision == *revision);
+        sources.iter().map(|it| known(it).cloned()).collect()
     }
 
     /// Keeps what was read; a look that was slower than another may bring back an older revision, which is read again.
@@ -87,7 +83,7 @@ impl Kept {
 /// Reads what rests of one group.
 pub(super) fn rest(
     row: &Row,
-    (provider, group): (&'static str, &'static Group),
+    (name, provider, group): (&str, &'static str, &'static Group),
     failures: Failures,
 ) -> Result<Rest, StoreError> {
     let id: i64 = row.get("id")?;
@@ -95,14 +91,14 @@ pub(super) fn rest(
         provider,
         group,
         tenant: row.get::<Option<i64>>("tenant_id")?.map(TenantId),
-        tenant_name: row.get("tenant_name")?,
+        tenant_name: row.get::<Option<String>>("tenant_name")?.map(Into::into),
         enabled: row.get("enabled")?,
         has_owner: row.get("has_owner")?,
         has_partitions: row.get("has_partitions")?,
         last_manual_at: row.time("last_manual_at")?,
         last_success_at: row.time("last_success_at")?,
-        standing: standing(row, id)?,
-        schedule: ticks(row, provider)?,
+        standing: standing(row, id)?.map(Arc::new),
+        schedule: ticks(row, (name, provider))?.map(Arc::new),
         failures,
     })
 }
@@ -114,16 +110,17 @@ pub(super) fn failures(rows: &[Row]) -> Result<HashMap<i64, Failures>, StoreErro
         of_source.failed += row.count("failed")?;
         of_source.invalid += row.count("invalid")?;
         if of_source.first.is_none() {
-            of_source.first = error(row, "what")?;
+            of_source.first = error(row, "what")?.map(Arc::new);
         }
     }
     Ok(all)
 }
 
-fn ticks(row: &Row, provider: &str) -> Result<Option<StoredSchedule>, StoreError> {
+fn ticks(row: &Row, (name, provider): (&str, &str)) -> Result<Option<StoredSchedule>, StoreError> {
     let Some(group) = row.get::<Option<String>>("scheduled")? else { return Ok(None) };
     let enabled = row.get::<bool>("enabled")? && row.get::<bool>("has_owner")?;
-    schedule::stored(row, SourceId(row.get("id")?), provider.to_owned(), group, enabled).map(Some)
+    let source = SourceId(row.get("id")?);
+    schedule::stored(row, source, (name.to_owned(), provider.to_owned()), group, enabled).map(Some)
 }
 
 fn standing(row: &Row, source: i64) -> Result<Option<Standing>, StoreError> {
