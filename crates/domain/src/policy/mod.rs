@@ -367,15 +367,16 @@ pub fn believed(until: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
     until.filter(|at| at.duration_since(now) <= RESET_MAX.saturating_add(SignedDuration::from_mins(1)))
 }
 
-/// Waits 1 s, 2 s … or as long as the provider asked, whichever is longer.
+/// Waits 1 s, 2 s … or as long as the provider asked, whichever is longer. A pause of more than a minute is asked for by a
+/// provider alone: it is no attempt that failed, and is kept however often it is asked for.
 fn passing(asked: Option<Duration>, attempt: u32, now: Timestamp, may_wait_here: bool) -> Verdict {
-    if attempt >= ATTEMPTS_MAX {
-        return Verdict::Discard { invalidates: false };
-    }
-    let own = SignedDuration::from_secs(1 << attempt.saturating_sub(1));
+    let own = SignedDuration::from_secs(1 << attempt.clamp(1, ATTEMPTS_MAX).saturating_sub(1));
     // Longer than any duration of ours is still a wish to wait long; how long it may be is bounded below.
     let asked = asked.map_or(own, |it| SignedDuration::try_from(it).unwrap_or(RESET_MAX));
     let wait = own.max(asked).min(RESET_MAX);
+    if attempt >= ATTEMPTS_MAX && wait <= WAIT_HERE_MAX {
+        return Verdict::Discard { invalidates: false };
+    }
     let at = after(now, wait);
     if may_wait_here && wait <= WAIT_HERE_MAX {
         Verdict::WaitHere { until: at }

@@ -398,6 +398,10 @@ fn a_passing_fault_waits_as_long_as_the_provider_asks() {
     check_settle(&asked(60), 2, Verdict::WaitHere { until: in_secs(60) });
     check_settle(&asked(61), 2, Verdict::Retry { at: in_secs(61) });
     check_settle(&asked(5), 3, SPENT);
+    check_settle(&asked(60), 3, SPENT);
+    for attempt in [3, u32::MAX] {
+        check_settle(&asked(61), attempt, Verdict::Retry { at: in_secs(61) });
+    }
     let longest = Verdict::Retry { at: now() + RESET_MAX };
     check_settle(&asked(65 * 60 + 1), 1, longest);
     check_settle(&asked(u64::MAX), 1, longest);
@@ -595,8 +599,12 @@ proptest! {
 
     #[test]
     fn attempts_are_bounded(outcome in any_outcome(), now in any_time()) {
-        // A limit is the provider's, not a failure: waiting for one costs no attempt. All else ends.
+        // A limit and a long pause are the provider's, not failures: waiting for one costs no attempt. All else ends.
         prop_assume!(!matches!(outcome, Outcome::Faulted(Fault::RateLimited { .. })));
+        let asks_for_long = |after: Option<Duration>| after.is_some_and(|it| it > WAIT_HERE_MAX.unsigned_abs());
+        prop_assume!(
+            !matches!(outcome, Outcome::Faulted(Fault::Transient { after, .. }) if asks_for_long(after))
+        );
         let goes_on = |verdict| {
             matches!(verdict, Verdict::WaitHere { .. } | Verdict::Retry { .. } | Verdict::StartOver)
         };

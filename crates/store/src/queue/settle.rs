@@ -130,7 +130,7 @@ fn step(verdict: &Verdict, held: &Held, now: Timestamp) -> Result<Step, StoreErr
         Verdict::Complete => to(JobState::Completed, now, held.attempt),
         // Its sync does not stay open for so long: it would keep the other partitions from their next one.
         Verdict::Retry { at } if at.duration_since(now) > WAIT_HERE_MAX => {
-            to(JobState::Scheduled, at, held.attempt).map(|it| Step { waits_for: "retry_after", ..it })
+            to(JobState::Scheduled, at, uncounted).map(|it| Step { waits_for: "retry_after", ..it })
         }
         Verdict::Retry { at } => to(JobState::Retryable, at, held.attempt),
         Verdict::Snooze { until } => to(JobState::Scheduled, until, uncounted),
