@@ -25,6 +25,8 @@ pub(crate) struct About {
 pub struct EventRow {
     /// Its number; later events have larger ones.
     pub id: EventId,
+    /// Who owned the source then.
+    pub tenant: Option<TenantId>,
     /// When it happened.
     pub at: Timestamp,
     /// What happened.
@@ -58,7 +60,7 @@ pub(crate) async fn after(
 ) -> Result<Vec<EventRow>, StoreError> {
     let of = if scope.is_some() { "and tenant_id = $3" } else { "" };
     let sql = format!(
-        "select id, at, name, source_id, sync_id, job_id, fields from events
+        "select id, at, name, tenant_id, source_id, sync_id, job_id, fields from events
          where id > $1 {of} {} order by id limit $2",
         dialect::settled_events(conn),
     );
@@ -70,6 +72,7 @@ pub(crate) async fn after(
             let id: i64 = row.get("id")?;
             Ok(EventRow {
                 id: EventId(id),
+                tenant: row.get::<Option<i64>>("tenant_id")?.map(TenantId),
                 at: row.time("at")?.ok_or_else(|| corrupt("events", id, "at"))?,
                 name: row.get("name")?,
                 source: row.get::<Option<i64>>("source_id")?.map(SourceId),

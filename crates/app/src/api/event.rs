@@ -50,9 +50,12 @@ pub(super) struct Event {
     at: i64,
     /// What happened, such as `sync.job.completed`.
     name: String,
+    /// The tenant's number.
+    tenant: Option<i64>,
     /// The source that it concerns.
     source: Option<i64>,
-    /// The sync that it concerns.
+    /// The sync that it concerns; null of a request that was refused.
+    #[serde(rename = "syncId")]
     sync: Option<i64>,
     /// The job that it concerns.
     job: Option<i64>,
@@ -67,6 +70,7 @@ impl From<EventRow> for Event {
             id: row.id.0,
             at: Timestamp::as_millisecond(row.at),
             name: row.name,
+            tenant: row.tenant.map(|it| it.0),
             source: row.source.map(|it| it.0),
             sync: row.sync.map(|it| it.0),
             job: row.job.map(|it| it.0),

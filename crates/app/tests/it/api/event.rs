@@ -9,7 +9,7 @@ use super::{Stage, add, synced, world};
 use crate::support::Client;
 
 /// Reads a stream until `enough` of its events were seen.
-async fn listen(client: &Client, last: Option<i64>, enough: usize) -> Vec<(i64, String, Value)> {
+pub(crate) async fn listen(client: &Client, last: Option<i64>, enough: usize) -> Vec<(i64, String, Value)> {
     let mut asked = client.raw("GET", "/api/v1/events/stream");
     asked = match last {
         Some(last) => asked.header("last-event-id", last.to_string()),

@@ -5,7 +5,7 @@
 mod access;
 mod around;
 mod budget;
-mod event;
+pub(crate) mod event;
 mod health;
 mod loops;
 mod secret;

@@ -7,6 +7,7 @@ mod blocked;
 mod cancel;
 mod chores;
 mod crash;
+mod events;
 mod faults;
 mod git;
 mod gitlab;
