@@ -110,7 +110,17 @@ async fn fill(store: &Store, jobs: u64) -> Result<()> {
         let decision =
             Decision { action: Action::Start, reason: Reason::Ready, metadata: Metadata::default() };
         store
-            .enqueue(Enqueue { source, group: &GROUP, trigger: Trigger::Cron, decision, tick: None }, now)
+            .enqueue(
+                Enqueue {
+                    source,
+                    group: &GROUP,
+                    trigger: Trigger::Cron,
+                    decision,
+                    tick: None,
+                    forecast: None,
+                },
+                now,
+            )
             .await?;
     }
     Ok(())

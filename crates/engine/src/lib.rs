@@ -24,6 +24,7 @@ pub use scheduler::SchedulerHealth;
 pub use service::budget::SourceBudget;
 pub use service::gauge::BudgetLeft;
 pub use service::list::{JobQuery, SyncQuery};
+pub use service::plan::{GroupPlan, Plans};
 pub use service::record::{RecordPage, RecordQuery};
 pub use service::schedule::{Schedule, ScheduleRow};
 pub use service::source::{AddSource, SourceChanges, provider_specs};
@@ -31,6 +32,7 @@ pub use service::status::{GroupStatus, LastError, Progress, StatusPage};
 pub use service::why::GroupWhy;
 pub use service::{Checked, Finding, Maintenance, Options, Requested, SealingKey, SyncService};
 pub use store::{
-    ChoreRun, EventRow, JobCounts, JobError, JobRow, KeyError, KillAt, LastDecision, NewToken, PartitionPage,
-    PartitionRow, Principal, Secret, SecretChange, SourceRow, SyncRow, TenantRow, TokenRow,
+    CameTrue, ChoreRun, EventRow, JobCounts, JobError, JobRow, KeyError, KillAt, LastDecision, NewToken,
+    OpenLane, PartitionPage, PartitionRow, PastForecast, Principal, Secret, SecretChange, SourceRow, SyncRow,
+    TenantRow, TokenRow,
 };

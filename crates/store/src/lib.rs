@@ -34,6 +34,7 @@ pub use queue::budget::{Accounted, Accounting, BudgetRow, Granted, Kept, Want};
 pub use queue::chore::{ChoreEnd, ChoreRun, ChoreTurn, StoredChore};
 pub use queue::decision::LastDecision;
 pub use queue::enqueue::{Enqueue, Enqueued, Refuse, StoredFacts};
+pub use queue::forecast::Forecast;
 pub use queue::rescue::{RESCUES_MAX, Woken};
 pub use queue::retention::{Expiry, Removed, Sizes};
 pub use queue::schedule::{After, Plan, StoredSchedule, Tick};
@@ -42,6 +43,7 @@ pub use queue::turn::{Others, Rivals};
 pub use queue::wakeup::Wakeups;
 pub use queue::{Beat, Claim, Lease, Signals};
 pub use read::budget::SourceBudgetRow;
+pub use read::forecast::{CameTrue, OpenLane, Outlook, PastForecast};
 pub use read::list::{JobQuery, SyncQuery};
 pub use read::record::{RecordPage, RecordQuery};
 pub use read::status::{

@@ -81,6 +81,16 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/sqlite/0012_lanes.sql"),
         include_str!("../migrations/postgres/0012_lanes.sql"),
     ),
+    (
+        13,
+        include_str!("../migrations/sqlite/0013_payers.sql"),
+        include_str!("../migrations/postgres/0013_payers.sql"),
+    ),
+    (
+        14,
+        include_str!("../migrations/sqlite/0014_forecasts.sql"),
+        include_str!("../migrations/postgres/0014_forecasts.sql"),
+    ),
 ];
 
 /// How long the server keeps the locks of a transaction in which nothing is said. Ours say something at once, so one

@@ -312,8 +312,9 @@ pub(crate) async fn credential(
 }
 
 /// Our own tables with rows of a source, children first.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "decisions",
+    "forecasts",
     "learned",
     "events",
     "jobs",

@@ -16,6 +16,7 @@ mod listen;
 mod loops;
 mod own;
 mod page;
+mod plan;
 mod problem;
 mod record;
 mod request;
@@ -142,6 +143,8 @@ fn quick() -> OpenApiRouter<Api> {
         .routes(routes!(source::list, source::add))
         .routes(routes!(source::show, source::change, source::remove))
         .routes(routes!(why::show))
+        .routes(routes!(plan::list))
+        .routes(routes!(plan::show))
         .routes(routes!(source::streams))
         .routes(routes!(source::partitions))
         .routes(routes!(budget::list))

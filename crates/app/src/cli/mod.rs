@@ -6,6 +6,7 @@ mod budget;
 mod chore;
 mod demo;
 mod follow;
+mod plan;
 mod serve;
 mod sim;
 mod source;
@@ -134,6 +135,8 @@ pub(crate) enum Command {
     Status(status::StatusArgs),
     /// Say what keeps a source from being synced now, and when it will be
     Why(why::WhyArgs),
+    /// Show what is due, the requests it will take, and when it will be finished
+    Plan(plan::PlanArgs),
     /// Show what the providers still answer
     Budget(budget::BudgetArgs),
     /// Make, list and revoke tenants, who own sources
@@ -188,6 +191,7 @@ pub(crate) async fn run(command: Command, app: App) -> anyhow::Result<Exit> {
         Command::Sync(command) => sync::run(command, &app).await,
         Command::Status(args) => status::run(&args, &app).await,
         Command::Why(args) => why::run(&args, &app).await,
+        Command::Plan(args) => plan::run(&args, &app).await,
         Command::Budget(args) => budget::run(&args, &app).await,
         Command::Tenant(command) => tenant::run(command, &app).await,
         Command::Token(command) => token::run(command, &app).await,

@@ -6,6 +6,7 @@ mod background;
 mod config;
 mod demo;
 mod help;
+mod plan;
 mod sandbox;
 mod secret;
 mod signal;

@@ -8,6 +8,7 @@ pub(crate) mod gauge;
 mod ledger;
 pub(crate) mod list;
 mod options;
+pub(crate) mod plan;
 pub(crate) mod record;
 pub(crate) mod schedule;
 pub(crate) mod source;
@@ -20,6 +21,8 @@ use std::sync::Arc;
 use domain::connector::{Group, Spec};
 use domain::fault::Fault;
 use domain::id::{EventId, JobId, SourceId, SyncId, TenantId};
+use domain::job::Lane;
+use domain::policy::ledger::Class;
 use domain::policy::{self, Action, Decision, Metadata, Reason};
 use domain::trigger::Trigger;
 use store::{Enqueue, Enqueued, EventRow, JobRow, Refuse, SourceRow, Store, SyncRow, Tick, Vault};
@@ -201,7 +204,10 @@ impl SyncService {
             let active = active.filter(|_| decision.reason == Reason::AlreadySyncing);
             return Ok(Some(Requested::Refused { decision, active }));
         }
-        match self.store.enqueue(Enqueue { source, group, trigger, decision, tick }, now).await? {
+        let class = Class::of(trigger, Lane::Forward);
+        let forecast = Some(self.forecast(source, (spec, group), (&stored, class), now).await?);
+        let request = Enqueue { source, group, trigger, decision, tick, forecast };
+        match self.store.enqueue(request, now).await? {
             Enqueued::Started { sync, jobs } => Ok(Some(Requested::Started { sync, jobs })),
             Enqueued::TickTaken => Ok(None),
             // Another request came first, between the look and the enqueueing.

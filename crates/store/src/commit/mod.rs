@@ -258,6 +258,7 @@ async fn begin(conn: &mut Conn, ready: &Ready, now: Timestamp) -> Result<(u64, b
     let sql =
         "update jobs set pages = pages + 1, records = records + $5, requests = requests + $6, attempt = 0,
             rescues = 0, lease_until = $7, moved_at = $3, reached = $9,
+            unchanged = unchanged + $10,
             last_progress_at = case when last_progress_at > $8 then last_progress_at else $3 end
         where id = $1 and generation = $2 and state = $4 and lease_until > $3
         returning records, last_progress_at";
@@ -274,6 +275,8 @@ async fn begin(conn: &mut Conn, ready: &Ready, now: Timestamp) -> Result<(u64, b
                 commit.lease_until,
                 now.as_millisecond().saturating_sub(PROGRESS_EVERY_MS),
                 lease.turn.at,
+                // A page that has not changed was one request.
+                i64::from(commit.pass == Pass::Unchanged),
             ],
         )
         .await?

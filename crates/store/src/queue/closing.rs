@@ -8,6 +8,7 @@ use domain::job::SyncState;
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
+use super::forecast;
 use crate::db::{Conn, args};
 use crate::dialect::for_update;
 use crate::error::{StoreError, corrupt};
@@ -97,7 +98,7 @@ async fn stand(conn: &mut Conn, sync: SyncId) -> Result<(), StoreError> {
                 error_code = excluded.error_code, error_detail = excluded.error_detail
             where excluded.sync_id >= standings.sync_id";
     conn.execute(sql, args![sync]).await?;
-    Ok(())
+    forecast::came_true(conn, sync).await
 }
 
 struct Counts {

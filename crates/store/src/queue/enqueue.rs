@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
 use super::budget::{self, BudgetRow};
+use super::forecast::{self, Forecast};
 use super::schedule::{self, Tick};
 use super::{HALF_READ, Lease, closing, decision, lane, turn};
 use crate::db::{Conn, args, to_json};
@@ -58,6 +59,8 @@ pub struct Enqueue {
     pub decision: Decision,
     /// The tick that asks, where one does.
     pub tick: Option<Tick>,
+    /// What is expected of it.
+    pub forecast: Option<Forecast>,
 }
 
 /// A request that the policy does not let start.
@@ -175,6 +178,9 @@ pub(crate) async fn enqueue(
         now,
     )
     .await?;
+    if let Some(expected) = request.forecast {
+        forecast::keep(conn, (request.source, request.group.name), sync, expected, now).await?;
+    }
     let streams = Streams::of(request.group);
     for place in &streams.0 {
         let made = insert_jobs(conn, sync, place, None, turn, now).await?;

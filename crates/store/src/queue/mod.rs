@@ -7,6 +7,7 @@ pub(crate) mod chore;
 pub(crate) mod closing;
 pub(crate) mod decision;
 pub(crate) mod enqueue;
+pub(crate) mod forecast;
 pub(crate) mod lane;
 pub(crate) mod rescue;
 pub(crate) mod retention;

@@ -194,9 +194,13 @@ async fn mark_partition(
     if state == JobState::Completed {
         let sql =
             "update partitions set last_synced_at = $4, is_valid = true, invalid_at = null, error_code = null,
-                error_detail = null
+                error_detail = null, reads = reads + 1,
+                first_requests = coalesce(first_requests, (select requests from jobs where id = $5)),
+                last_requests = (select requests from jobs where id = $5),
+                last_unchanged = (select unchanged from jobs where id = $5),
+                last_pages = (select pages from jobs where id = $5)
             where source_id = $1 and stream = $2 and key = $3";
-        conn.execute(sql, with(args![now])).await?;
+        conn.execute(sql, with(args![now, lease.job])).await?;
     } else if let (Verdict::Discard { invalidates }, Some((code, detail))) = (verdict, fault) {
         let sql = "update partitions set error_code = $4, error_detail = $5,
                 invalid_at = case when $6 then $7 else invalid_at end, is_valid = is_valid and not $6

@@ -106,7 +106,7 @@ impl Model<'_> {
             assert!(self.stores[1].refuse(refused, self.now).await.unwrap());
             return;
         }
-        let enqueue = Enqueue { source, group: &GROUP, trigger, decision, tick: None };
+        let enqueue = Enqueue { source, group: &GROUP, trigger, decision, tick: None, forecast: None };
         match self.stores[1].enqueue(enqueue, self.now).await.unwrap() {
             Enqueued::Started { sync, .. } => {
                 assert_eq!(stored.active_sync, None, "{}: a second sync", self.step);

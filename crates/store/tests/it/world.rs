@@ -110,7 +110,7 @@ pub(crate) async fn begin(database: &Database, roots: Vec<Partition>) -> (Store,
 
 pub(crate) fn request(source: SourceId, trigger: Trigger) -> Enqueue {
     let decision = Decision { action: Action::Start, reason: Reason::Ready, metadata: Metadata::default() };
-    Enqueue { source, group: &GROUP, trigger, decision, tick: None }
+    Enqueue { source, group: &GROUP, trigger, decision, tick: None, forecast: None }
 }
 
 /// Finds the one source of a name.

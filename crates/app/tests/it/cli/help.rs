@@ -2,7 +2,7 @@
 
 use super::sandbox::Sandbox;
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "",
     "source",
     "source add",
@@ -18,6 +18,7 @@ const COMMANDS: [&str; 24] = [
     "sync cancel",
     "status",
     "budget",
+    "plan",
     "sim",
     "tenant",
     "tenant create",

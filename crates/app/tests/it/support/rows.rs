@@ -57,7 +57,19 @@ pub(crate) async fn snapshot(database: &Database) -> Rows {
         ("seen", &[]),
         // The number of a job that was made anew is another one.
         ("items", &["failed_job"]),
-        ("partitions", &["last_synced_at", "invalid_at"]),
+        // What reading took depends on how often it was ended, too.
+        (
+            "partitions",
+            &[
+                "last_synced_at",
+                "invalid_at",
+                "reads",
+                "first_requests",
+                "last_requests",
+                "last_unchanged",
+                "last_pages",
+            ],
+        ),
         ("syncs", &["id", "created_at", "closed_at"]),
     ] {
         rows.insert(table.to_owned(), dump(database, table, except, "").await);
