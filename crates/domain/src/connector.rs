@@ -4,6 +4,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::census::Census;
 use crate::fault::Fault;
 use crate::page::{Page, Partition, Read, Request, Response};
 use crate::source::Settings;
@@ -19,6 +20,11 @@ pub trait Connector: Send + Sync {
 
     /// Reads on: called with `got` empty, then with all answers so far, until it delivers a page.
     fn step(&self, read: &Read<'_>, got: &[Response]) -> Result<Step, Fault>;
+
+    /// Returns how the rows of a stream are counted against the provider; `None` where its ids cannot be listed.
+    fn census(&self, _stream: &str) -> Option<Census> {
+        None
+    }
 
     /// Reads what an answer says of budgets; called for every answer, also 304 and errors.
     fn meter(&self, request: &Request, response: &Response) -> Vec<Meter>;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::census::CensusState;
 use crate::id::{JobId, SourceId, SyncId};
 use crate::policy::Decision;
 use crate::trigger::Trigger;
@@ -62,6 +63,44 @@ pub enum Event {
         /// The fault's stable word.
         error: String,
     },
+    /// A census ended.
+    CensusClosed {
+        /// The census.
+        census_id: i64,
+        /// The source.
+        installation_id: SourceId,
+        /// The stream.
+        stream: String,
+        /// The partition.
+        partition: String,
+        /// How it ended.
+        state: CensusState,
+        /// Ids that the provider listed.
+        listed: u64,
+        /// Rows that were there.
+        known: u64,
+        /// Absent ones that the provider says do not exist.
+        deleted: u64,
+        /// Absent ones that are elsewhere.
+        moved: u64,
+        /// Absent ones that may no longer be seen.
+        access_lost: u64,
+        /// Absent ones of which nothing is known.
+        unobserved: u64,
+        /// The ids of those that are deleted or moved, the first hundred.
+        gone: Vec<String>,
+    },
+    /// A person answered what a census asked, or took back what it did.
+    CensusDecided {
+        /// The census.
+        census_id: i64,
+        /// The source.
+        installation_id: SourceId,
+        /// What it is now: approved or undone.
+        state: CensusState,
+        /// Rows that were marked, or brought back.
+        records: u64,
+    },
     /// The last job of a sync ended, or only blocked ones remain.
     SyncClosed {
         /// The sync.
@@ -82,6 +121,8 @@ impl Event {
             Self::JobBlocked { .. } => "sync.job.blocked",
             Self::JobCompleted { .. } => "sync.job.completed",
             Self::JobFailed { .. } => "sync.job.failed",
+            Self::CensusClosed { .. } => "census.closed",
+            Self::CensusDecided { .. } => "census.decided",
             Self::SyncClosed { .. } => "sync.closed",
         }
     }

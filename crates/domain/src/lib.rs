@@ -3,6 +3,7 @@
 //! Everything here is a value or a pure function: no I/O, no clock, no randomness, no async.
 //! Begin with [`connector::Connector`] (how a provider is read) and [`policy`] (when, and what next).
 
+pub mod census;
 pub mod connector;
 pub mod event;
 pub mod fault;

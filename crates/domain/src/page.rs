@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::census::Counted;
 use crate::job::Lane;
 use crate::table::{Cell, Table};
 
@@ -84,6 +85,8 @@ pub struct Page {
     pub wanted: Vec<Wanted>,
     /// Keys of the items, of those that were asked for, that are now read completely.
     pub done: Vec<String>,
+    /// What a census found; `None` in every other lane.
+    pub counted: Option<Box<Counted>>,
     /// What was learned of the account, in place of what was known; `None` leaves that as it is.
     pub learned: Option<Box<Value>>,
     /// How to go on.
@@ -99,6 +102,7 @@ impl Page {
             partitions: Vec::new(),
             wanted: Vec::new(),
             done: Vec::new(),
+            counted: None,
             learned: None,
             next,
         }
@@ -128,7 +132,7 @@ pub struct Sweep {
     /// The value of the first key column, where the key has two columns.
     pub owner: Option<i64>,
     /// The stream and partition whose items follow the same listing, where there is one.
-    pub items: Option<(String, String)>,
+    pub items: Option<Box<(String, String)>>,
     /// The stream whose partitions, of those that this partition found, follow the same listing.
     pub partitions: Option<String>,
 }

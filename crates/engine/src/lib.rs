@@ -32,7 +32,7 @@ pub use service::status::{GroupStatus, LastError, Progress, StatusPage};
 pub use service::why::GroupWhy;
 pub use service::{Checked, Finding, Maintenance, Options, Requested, SealingKey, SyncService};
 pub use store::{
-    CameTrue, ChoreRun, EventRow, JobCounts, JobError, JobRow, KeyError, KillAt, LastDecision, NewToken,
-    OpenLane, PartitionPage, PartitionRow, PastForecast, Principal, Secret, SecretChange, SourceRow, SyncRow,
-    TenantRow, TokenRow,
+    AbsenceRow, CameTrue, CensusRow, ChoreRun, EventRow, JobCounts, JobError, JobRow, KeyError, KillAt,
+    LastDecision, NewToken, OpenLane, PartitionPage, PartitionRow, PastForecast, Principal, Secret,
+    SecretChange, SourceRow, SyncRow, TenantRow, TokenRow,
 };

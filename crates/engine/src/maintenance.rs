@@ -62,6 +62,12 @@ static CHORES: &[Chore] = &[
         run: |it| Box::pin(catch_up(it)),
     },
     Chore {
+        name: "census",
+        every: CENSUS_PACE,
+        does: "begins to list the ids of parts whose last census is the oldest, some of each source at a time",
+        run: |it| Box::pin(census(it)),
+    },
+    Chore {
         name: RETENTION,
         every: SignedDuration::from_hours(1),
         does: "removes old jobs, syncs and events; what landed stays",
@@ -74,6 +80,9 @@ static CHORES: &[Chore] = &[
         run: |it| Box::pin(statistics(it)),
     },
 ];
+
+/// How often some censuses are begun: of a thousand partitions that are counted once a week, one each time.
+const CENSUS_PACE: SignedDuration = SignedDuration::from_mins(10);
 
 /// The chore that removes what is too old.
 const RETENTION: &str = "retention";
@@ -319,6 +328,11 @@ async fn catch_up(service: &SyncService) -> Result<Did, Error> {
             return Ok(vec![("started", started), ("refused", refused)]);
         }
     }
+}
+
+async fn census(service: &SyncService) -> Result<Did, Error> {
+    let every = service.options.maintenance.census_every;
+    Ok(vec![("begun", service.keep_counting(every, CENSUS_PACE).await?)])
 }
 
 fn expiry(service: &SyncService) -> Expiry {

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use domain::connector::{Group, Stream};
+use domain::connector::{Group, SEND_MAX, Stream};
 use domain::fault::{Cause, Fault};
 use domain::job::Lane;
 use domain::page::{Item, Next};
@@ -64,14 +64,16 @@ pub(crate) struct Tally {
     /// Requests that no commit has counted.
     requests: u64,
     started_over: HashSet<String>,
+    /// Whether a census looks absent ones up, because all ids are listed.
+    looks_up: bool,
     items_failed: u32,
     finished_item: bool,
 }
 
 impl Tally {
     /// Begins with requests that were made before the first page.
-    pub(crate) fn after(requests: u64) -> Self {
-        Self { requests, ..Self::default() }
+    pub(crate) fn after(requests: u64, looks_up: bool) -> Self {
+        Self { requests, looks_up, ..Self::default() }
     }
 }
 
@@ -167,6 +169,7 @@ impl Run<'_> {
                 self.place = place;
                 Ok(Step::GoOn(ahead.map(Box::new)))
             }
+            After::CaughtUp if self.looks_up() && self.load_items().await? => Ok(Step::GoOn(None)),
             After::Look if self.load_items().await? => Ok(Step::GoOn(None)),
             After::Look | After::CaughtUp => Ok(Step::End(self.end(&Outcome::CaughtUp))),
             After::Stuck(what) => {
@@ -219,9 +222,20 @@ impl Run<'_> {
         }
     }
 
-    /// Returns how many items a page reads, in a stream of items. Those are read forward.
+    /// Returns how many items a page reads, in a stream of items, which are read forward; a census looks up what is absent
+    /// as items.
     fn item_batch(&self) -> Option<usize> {
-        self.stream.item_batch.filter(|_| self.lease.lane == Lane::Forward)
+        match self.lease.lane {
+            Lane::Forward => self.stream.item_batch,
+            Lane::Census => self.tally.looks_up.then_some(SEND_MAX),
+            Lane::Backfill | Lane::Reread => None,
+        }
+    }
+
+    /// Goes over to looking absent ones up, where this is a census that has listed all ids.
+    fn looks_up(&mut self) -> bool {
+        self.tally.looks_up |= self.lease.lane == Lane::Census;
+        self.tally.looks_up
     }
 
     fn place_of_items(&self, batch: usize) -> Place {

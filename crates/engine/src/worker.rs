@@ -287,7 +287,7 @@ impl SyncService {
             place: Place { cursor: open.cursor, items: Vec::new(), plain: open.plain },
             validators: open.validators,
             queue: VecDeque::new(),
-            tally: Tally::after(requests),
+            tally: Tally::after(requests, open.is_listed),
         };
         // Boxed, as it is most of what a job keeps in memory, and larger than what is moved about lightly.
         let ended = Box::pin(run.run()).await?;

@@ -91,6 +91,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/sqlite/0014_forecasts.sql"),
         include_str!("../migrations/postgres/0014_forecasts.sql"),
     ),
+    (
+        15,
+        include_str!("../migrations/sqlite/0015_census.sql"),
+        include_str!("../migrations/postgres/0015_census.sql"),
+    ),
 ];
 
 /// How long the server keeps the locks of a transaction in which nothing is said. Ours say something at once, so one

@@ -3,6 +3,7 @@
 //! Never writes, and never holds a read open.
 
 pub(crate) mod budget;
+pub(crate) mod census;
 pub(crate) mod forecast;
 pub(crate) mod list;
 pub(crate) mod record;

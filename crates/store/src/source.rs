@@ -312,7 +312,10 @@ pub(crate) async fn credential(
 }
 
 /// Our own tables with rows of a source, children first.
-const OWN: [&str; 13] = [
+const OWN: [&str; 16] = [
+    "census_absences",
+    "census_seen",
+    "censuses",
     "decisions",
     "forecasts",
     "learned",

@@ -6,6 +6,7 @@
 mod access;
 mod ask;
 mod budget;
+mod census;
 mod chore;
 mod document;
 mod event;
@@ -148,6 +149,11 @@ fn quick() -> OpenApiRouter<Api> {
         .routes(routes!(source::streams))
         .routes(routes!(source::partitions))
         .routes(routes!(budget::list))
+        .routes(routes!(census::list))
+        .routes(routes!(census::show))
+        .routes(routes!(census::start))
+        .routes(routes!(census::approve))
+        .routes(routes!(census::undo))
         .routes(routes!(schedule::list))
         .routes(routes!(schedule::set))
         .routes(routes!(sync::list))

@@ -2,6 +2,7 @@
 //!
 //! It must never hold a list of its own: a word that is added there is described here.
 
+use domain::census::{Absence, CensusState};
 use domain::job::{JobState, Lane, SyncState};
 use domain::policy::status::State;
 use domain::tenant::Role;
@@ -29,6 +30,19 @@ pub(super) fn job_state() -> Object {
 /// Which end of a partition a job reads; null where that is not known.
 pub(super) fn lane() -> Object {
     let mut words = one_of(Lane::ALL.iter().map(|it| it.as_str()));
+    words.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
+    words.enum_values.get_or_insert_default().push(Value::Null);
+    words
+}
+
+/// Where a census stands.
+pub(super) fn census_state() -> Object {
+    one_of(CensusState::ALL.iter().map(|it| it.as_str()))
+}
+
+/// What became of a record that a provider no longer lists; null until it was looked up.
+pub(super) fn absence() -> Object {
+    let mut words = one_of(Absence::ALL.iter().map(|it| it.as_str()));
     words.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
     words.enum_values.get_or_insert_default().push(Value::Null);
     words

@@ -3,6 +3,7 @@
 //! Every command goes through the engine's one door; none starts work in another way.
 
 mod budget;
+mod census;
 mod chore;
 mod demo;
 mod follow;
@@ -137,6 +138,16 @@ pub(crate) enum Command {
     Why(why::WhyArgs),
     /// Show what is due, the requests it will take, and when it will be finished
     Plan(plan::PlanArgs),
+    /// Show what is no longer at the providers, and answer where much is
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  syncline census show
+  syncline census show 12
+  syncline census approve 12
+  syncline census undo 12"
+    )]
+    Census(census::CensusCommand),
     /// Show what the providers still answer
     Budget(budget::BudgetArgs),
     /// Make, list and revoke tenants, who own sources
@@ -192,6 +203,7 @@ pub(crate) async fn run(command: Command, app: App) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(&args, &app).await,
         Command::Why(args) => why::run(&args, &app).await,
         Command::Plan(args) => plan::run(&args, &app).await,
+        Command::Census(command) => census::run(command, &app).await,
         Command::Budget(args) => budget::run(&args, &app).await,
         Command::Tenant(command) => tenant::run(command, &app).await,
         Command::Token(command) => token::run(command, &app).await,

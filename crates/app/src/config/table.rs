@@ -224,6 +224,11 @@ pub(super) static SETTINGS: &[Setting] = &[
         ..setting("keep_failed", "720h", |config, value| kept(&mut config.maintenance.keep_failed, value))
     },
     Setting {
+        allowed: KEPT,
+        help: "How often the ids of each part are listed and compared with what landed.",
+        ..setting("census_every", "168h", |config, value| kept(&mut config.maintenance.census_every, value))
+    },
+    Setting {
         default: None,
         default_words: "15m",
         allowed: EVERY,

@@ -3,6 +3,7 @@
 //! It must never look at what the program holds inside: only at what it prints, writes and ends with.
 
 mod background;
+mod census;
 mod config;
 mod demo;
 mod help;

@@ -174,7 +174,7 @@ impl<P: Provider> Reference<P> {
                     if let Some(table) = stream.lists {
                         self.provider.listed(table, sweep.owner, &seen);
                     }
-                    if let Some((of, within)) = sweep.items {
+                    if let Some((of, within)) = sweep.items.map(|it| *it) {
                         self.items.retain(|(stream, partition, key), _| {
                             *stream != of || *partition != within || seen.contains(key)
                         });

@@ -48,7 +48,7 @@ pub(crate) fn wanted(read: &Read<'_>, commits: &'static str, branch: Branch) -> 
 
 /// What the end of a listing of a repository's branches sweeps: branches that are gone, and the wish for their commits.
 pub(crate) fn of_branches(read: &Read<'_>, repository_id: i64, commits: &str) -> Sweep {
-    let items = Some((commits.to_owned(), read.partition.to_owned()));
+    let items = Some(Box::new((commits.to_owned(), read.partition.to_owned())));
     Sweep { owner: Some(repository_id), items, partitions: None }
 }
 

@@ -3,6 +3,7 @@
 //! Commits are exact by heads, never by dates: git's dates say nothing of when a commit was pushed. It never sends, waits
 //! or looks at a clock. Begin with [`GitLab`], then `commits`; the provider's facts are in docs/connectors/gitlab.md.
 
+use domain::census::Census;
 use domain::connector::{Connector, Meter, SettingsError, Spec, Step};
 use domain::fault::Fault;
 use domain::job::Lane;
@@ -13,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod census;
 mod commits;
 mod limits;
 mod listing;
@@ -46,12 +48,17 @@ impl Connector for GitLab {
 
     fn step(&self, read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
         match read.stream {
+            tables::MERGE_REQUESTS_STREAM if read.lane == Lane::Census => census::merge_requests(read, got),
             tables::PROJECTS_STREAM => listing::projects(read, got),
             tables::BRANCHES_STREAM => listing::branches(read, got),
             tables::COMMITS_STREAM => commits::step(read, got),
             tables::MERGE_REQUESTS_STREAM => timeline::merge_requests(read, got),
             _ => Err(kit::malformed("the connector has no such stream")),
         }
+    }
+
+    fn census(&self, stream: &str) -> Option<Census> {
+        (stream == tables::MERGE_REQUESTS_STREAM).then_some(census::MERGE_REQUESTS)
     }
 
     fn meter(&self, _request: &Request, response: &Response) -> Vec<Meter> {

@@ -217,7 +217,7 @@ impl Going {
         if !is_whole && whole_age >= WHOLE_OVERDUE {
             return Next::More(cursor(Mark::Rest(rest)));
         }
-        let items = Some((CARDS_STREAM.to_owned(), partition.to_owned()));
+        let items = Some(Box::new((CARDS_STREAM.to_owned(), partition.to_owned())));
         let sweep = is_whole.then_some(Sweep { owner: Some(sprint), items, partitions: None });
         Next::CaughtUp { cursor: Some(cursor(Mark::Rest(rest))), sweep }
     }

@@ -3,14 +3,17 @@
 //! One connector for Jira Cloud and Jira Data Center; which one answers is learned. It never sends, waits or looks at a
 //! clock. Begin with [`Jira`], then `jira`; the provider's facts are in docs/connectors/jira.md.
 
+use domain::census::Census;
 use domain::connector::{Connector, Meter, SettingsError, Spec, Step};
 use domain::fault::Fault;
+use domain::job::Lane;
 use domain::page::{Partition, Read, Request, Response};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use serde_json::Value;
 
 mod account;
+mod census;
 #[expect(
     clippy::module_inception,
     reason = "a stream group's file has its name, and this group has the provider's"
@@ -49,10 +52,15 @@ impl Connector for Jira {
         match read.stream {
             tables::BOARDS_STREAM => listing::boards(read, got),
             tables::SPRINTS_STREAM => listing::sprints(read, got),
+            tables::ISSUES_STREAM if read.lane == Lane::Census => census::issues(read, got),
             tables::ISSUES_STREAM => jira::issues(read, got),
             tables::CARDS_STREAM => jira::cards(read, got),
             _ => Err(kit::malformed("the connector has no such stream")),
         }
+    }
+
+    fn census(&self, stream: &str) -> Option<Census> {
+        (stream == tables::ISSUES_STREAM).then_some(census::ISSUES)
     }
 
     fn meter(&self, request: &Request, response: &Response) -> Vec<Meter> {

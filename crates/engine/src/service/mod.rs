@@ -1,6 +1,7 @@
 //! `SyncService`, the one door: every face and every chore asks here, and nothing starts a sync beside it.
 
 pub(crate) mod budget;
+pub(crate) mod census;
 mod check;
 pub(crate) mod entry;
 mod facts;

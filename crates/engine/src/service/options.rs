@@ -71,6 +71,8 @@ pub struct Maintenance {
     pub keep_completed: SignedDuration,
     /// How long jobs are kept that failed or were stopped, and syncs that did not complete.
     pub keep_failed: SignedDuration,
+    /// How often the ids of each partition are listed and compared with its rows.
+    pub census_every: SignedDuration,
 }
 
 impl Default for Maintenance {
@@ -80,6 +82,7 @@ impl Default for Maintenance {
             catch_up_after: SignedDuration::from_hours(24),
             keep_completed: SignedDuration::from_hours(7 * 24),
             keep_failed: SignedDuration::from_hours(30 * 24),
+            census_every: SignedDuration::from_hours(7 * 24),
         }
     }
 }

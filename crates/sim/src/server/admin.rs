@@ -42,7 +42,7 @@ const CONTROLS: &str = "{\"rename\":\"OWNER/NAME\"}, {\"state\":\"ok|empty|gone|
     {\"merge\":{\"branch\":…,\"into\":…}}, {\"force_push\":{\"branch\":…}}, {\"delete_branch\":{\"branch\":…}}, \
     {\"open_merge_request\":{\"branch\":…,\"into\":…,\"title\":…}}, \
     {\"edit_merge_request\":{\"iid\":1,\"title\":…,\"labels\":[…]}}, {\"close_merge_request\":{\"iid\":1}} and \
-    {\"reopen_merge_request\":{\"iid\":1}} are allowed";
+    {\"reopen_merge_request\":{\"iid\":1}}, {\"delete_merge_request\":{\"iid\":1}} are allowed";
 
 impl Service {
     /// Answers a request to the simulator itself.

@@ -89,6 +89,11 @@ pub enum Control {
         /// Its number in the repository.
         iid: u64,
     },
+    /// Deletes a merge request.
+    DeleteMergeRequest {
+        /// Its number in the repository.
+        iid: u64,
+    },
 }
 
 /// When new commits are dated, in seconds.
@@ -130,6 +135,7 @@ impl World {
             }
             Control::CloseMergeRequest { iid } => self.close_merge_request(repository, *iid),
             Control::ReopenMergeRequest { iid } => self.reopen_merge_request(repository, *iid),
+            Control::DeleteMergeRequest { iid } => self.delete_merge_request(repository, *iid),
         }
     }
 

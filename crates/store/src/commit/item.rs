@@ -2,11 +2,12 @@
 //!
 //! Never makes a job; [`super::discover`] does.
 
+use domain::job::Lane;
 use domain::page::{Cursor, Item, Wanted};
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
-use super::{Commit, fence, place};
+use super::{Commit, census, fence, place};
 use crate::db::{Conn, args, to_json};
 use crate::dialect::{each, without_nul};
 use crate::error::StoreError;
@@ -14,6 +15,9 @@ use crate::queue::Lease;
 
 /// Reads the items to go on with: those that others may start from come first.
 pub(crate) async fn due(conn: &mut Conn, lease: &Lease, max: u32) -> Result<Vec<Item>, StoreError> {
+    if lease.lane == Lane::Census {
+        return census::due(conn, lease, max).await;
+    }
     let sql = "select item.key, item.have, item.args, item.cursor,
             case when item.cursor is null then item.wanted else coalesce(item.reading, item.wanted) end as wanted,
             case when item.no_base then null else base.have end as base
@@ -139,6 +143,9 @@ pub(crate) async fn fail(
     conn: &mut Conn,
     (lease, key, (code, detail), requests, now): &(Lease, String, (String, String), u64, Timestamp),
 ) -> Result<(), StoreError> {
+    if lease.lane == Lane::Census {
+        return census::give_up(conn, (lease, key, *requests, *now)).await;
+    }
     fence(conn, lease, *requests, *now).await?;
     let sql = "update items set attempts = attempts + 1, error_code = $5, error_detail = $6, failed_job = $7
         where source_id = $1 and stream = $2 and partition = $3 and key = $4";

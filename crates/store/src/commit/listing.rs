@@ -117,7 +117,7 @@ pub(super) async fn end(
         {
             rows(conn, lease, commit, table, sweep.owner).await?;
         }
-        if let Some((stream, partition)) = &sweep.items {
+        if let Some((stream, partition)) = sweep.items.as_deref() {
             items(conn, lease, stream, partition).await?;
         }
         if let Some(stream) = &sweep.partitions {

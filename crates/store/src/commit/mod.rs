@@ -3,6 +3,7 @@
 //! Every write here begins with the fence and touches only rows of the job's own partition, and of what it found: no
 //! budget, no total, no source. Begin with [`page`].
 
+pub(crate) mod census;
 mod discover;
 pub(crate) mod item;
 mod listing;
@@ -25,9 +26,9 @@ use crate::db::{Conn, args, to_json};
 use crate::error::{StoreError, corrupt};
 use crate::event::{self, About};
 use crate::landing::{self, Layouts, Prepared};
-use crate::queue::Lease;
 use crate::queue::settle::{self, Settlement};
 use crate::queue::turn::{self, Others, Rivals};
+use crate::queue::{self, Lease};
 
 /// How often a job says in an event how far it is: often enough to watch, seldom enough to keep.
 const PROGRESS_EVERY_MS: i64 = 1000;
@@ -51,6 +52,8 @@ pub struct OpenJob {
     pub plain: bool,
     /// What makes requests conditional, by address; empty in a plain listing.
     pub validators: HashMap<String, Validator>,
+    /// Whether a census has listed all ids, so that the absent ones are to be looked up.
+    pub is_listed: bool,
 }
 
 /// What makes the next request for a page conditional.
@@ -135,6 +138,7 @@ pub(crate) async fn open(conn: &mut Conn, lease: &Lease) -> Result<OpenJob, Stor
     let place = place(lease);
     let plain = row.get("plain")?;
     let validators = if plain { HashMap::new() } else { listing::validators(conn, lease).await? };
+    let is_listed = lease.lane == Lane::Census && census::is_listed(conn, lease).await?;
     let options = row.json("options", ("sources", &lease.source))?;
     Ok(OpenJob {
         settings: Settings {
@@ -148,6 +152,7 @@ pub(crate) async fn open(conn: &mut Conn, lease: &Lease) -> Result<OpenJob, Stor
         cursor: row.json("cursor", ("checkpoints", &place))?,
         plain,
         validators,
+        is_listed,
     })
 }
 
@@ -205,7 +210,11 @@ pub(crate) async fn page(conn: &mut Conn, (ready, now): &(Ready, Timestamp)) -> 
         listing::begin(conn, lease).await?;
     }
     let rows_written = landing::land(conn, &ready.prepared).await?;
-    item::done(conn, lease, commit).await?;
+    if lease.lane == Lane::Census {
+        census::note(conn, lease, commit, now).await?;
+    } else {
+        item::done(conn, lease, commit).await?;
+    }
     go_on(conn, lease, commit).await?;
     item::want(conn, lease, &commit.page.wanted).await?;
     learn(conn, lease, commit, now).await?;
@@ -241,6 +250,10 @@ pub(crate) async fn page(conn: &mut Conn, (ready, now): &(Ready, Timestamp)) -> 
 
 /// Says whether something is still due to the job.
 async fn is_due(conn: &mut Conn, lease: &Lease, commit: &Commit) -> Result<bool, StoreError> {
+    if lease.lane == Lane::Census {
+        let more = matches!(commit.page.next, Next::More(_));
+        return Ok(more || !census::due(conn, lease, 1).await?.is_empty());
+    }
     let stream = commit.group.streams.iter().find(|it| it.name == lease.stream);
     if lease.lane == Lane::Forward && stream.is_some_and(|it| it.item_batch.is_some()) {
         return item::any_due(conn, lease).await;
@@ -350,6 +363,11 @@ pub(crate) async fn start_over(
     (lease, item, requests, now): &(Lease, Option<String>, u64, Timestamp),
 ) -> Result<(), StoreError> {
     fence(conn, lease, *requests, *now).await?;
+    if lease.lane == Lane::Census {
+        // Ids that were listed so far may have left meanwhile.
+        queue::census::forget(conn, lease.source, &lease.stream, &lease.partition).await?;
+        return checkpoint(conn, lease, None).await;
+    }
     if let Some(key) = item {
         return item::start_over(conn, lease, key).await;
     }

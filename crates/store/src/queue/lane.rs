@@ -89,7 +89,7 @@ async fn sync_of(
     Ok(SyncId(row.get("id")?))
 }
 
-/// Notes that a lane has read all that it was to read.
+/// Notes that a lane is over: it has read all that it was to read.
 pub(super) async fn ended(conn: &mut Conn, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
     let sql = "update checkpoints set ended_at = $5
         where source_id = $1 and stream = $2 and partition = $3 and lane = $4";

@@ -3,6 +3,7 @@
 //! Never decides what becomes of a job that ended; [`settle`] does, by the policy's verdict.
 
 pub(crate) mod budget;
+pub(crate) mod census;
 pub(crate) mod chore;
 pub(crate) mod closing;
 pub(crate) mod decision;

@@ -10,7 +10,7 @@ use domain::policy::{Verdict, WAIT_HERE_MAX};
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
-use super::{Lease, closing, enqueue, lane, turn};
+use super::{Lease, census, closing, enqueue, lane, turn};
 use crate::db::{Arg, Conn, args};
 use crate::dialect::{for_update, without_nul};
 use crate::error::StoreError;
@@ -187,7 +187,10 @@ async fn mark_partition(
 ) -> Result<(), StoreError> {
     if lease.lane != Lane::Forward {
         // How a partition stands is told by its forward lane.
-        return if state == JobState::Completed { lane::ended(conn, lease, now).await } else { Ok(()) };
+        // A census that failed is begun anew at its time, and not with the next sync: half a listing is no use to it.
+        let counted = lease.lane == Lane::Census && census::settle(conn, lease, state, fault, now).await?;
+        let over = state == JobState::Completed || counted;
+        return if over { lane::ended(conn, lease, now).await } else { Ok(()) };
     }
     let of = args![lease.source, &lease.stream, &lease.partition];
     let with = |more: Vec<Arg>| of.iter().cloned().chain(more).collect::<Vec<Arg>>();

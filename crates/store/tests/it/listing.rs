@@ -21,7 +21,7 @@ for_each_database!(
 );
 
 fn sweep() -> Sweep {
-    Sweep { owner: Some(1), items: Some(("commits".to_owned(), "1".to_owned())), partitions: None }
+    Sweep { owner: Some(1), items: Some(Box::new(("commits".to_owned(), "1".to_owned()))), partitions: None }
 }
 
 async fn listing(database: &Database) -> (Store, SourceId, Lease) {

@@ -82,7 +82,7 @@ async fn writes_nothing(database: &Database, store: &Store, lease: &Lease, now: 
             vec![branch(1, "main", "b")],
             caught_up(Some(domain::page::Sweep {
                 owner: Some(1),
-                items: Some(("commits".to_owned(), "1".to_owned())),
+                items: Some(Box::new(("commits".to_owned(), "1".to_owned()))),
                 partitions: Some("commits".to_owned()),
             })),
         )

@@ -73,8 +73,11 @@ async fn list_branches(store: &Store) {
     store.commit_page(&lease, commit(first, Pass::Plain { first: true }, at(31)), at(31)).await.unwrap();
     let open = store.open_job(&lease).await.unwrap();
     assert_eq!((open.cursor, open.plain), (Some(cursor(json!(2))), true));
-    let sweep =
-        Sweep { owner: Some(1), items: Some(("commits".to_owned(), "1".to_owned())), partitions: None };
+    let sweep = Sweep {
+        owner: Some(1),
+        items: Some(Box::new(("commits".to_owned(), "1".to_owned()))),
+        partitions: None,
+    };
     let last = Page {
         wanted: vec![wanted("1", "side", "b1", Some("main"))],
         ..page(vec![branch(1, "side", "b1")], caught_up(Some(sweep)))

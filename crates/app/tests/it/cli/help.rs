@@ -2,7 +2,7 @@
 
 use super::sandbox::Sandbox;
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 30] = [
     "",
     "source",
     "source add",
@@ -19,6 +19,11 @@ const COMMANDS: [&str; 25] = [
     "status",
     "budget",
     "plan",
+    "census",
+    "census show",
+    "census start",
+    "census approve",
+    "census undo",
     "sim",
     "tenant",
     "tenant create",
@@ -71,7 +76,7 @@ async fn the_readme_names_every_setting_and_exit_code() {
         assert!(readme.contains(&format!("| `{key}` |")), "the README's table lacks {key}");
         found += 1;
     }
-    assert_eq!(found, 31, "as many settings as the table has: {settings}");
+    assert_eq!(found, 32, "as many settings as the table has: {settings}");
     let (_, codes) = help.split_once("Exit codes:\n").unwrap();
     for line in codes.lines().take_while(|it| !it.is_empty()) {
         let number = line.trim().split(' ').next().unwrap();

@@ -105,6 +105,18 @@ impl World {
         })
     }
 
+    /// Deletes a merge request, as only owners may; nothing in GitLab tells of it afterwards.
+    pub fn delete_merge_request(&self, repository: &str, iid: u64) -> Result<(), Error> {
+        let found = self.repository(repository)?;
+        let mut listed = write(&found.merge_requests);
+        let before = listed.len();
+        listed.retain(|it| it.iid != iid);
+        if listed.len() == before {
+            return Err(Error::UnknownMergeRequest { repository: repository.to_owned(), iid });
+        }
+        Ok(())
+    }
+
     fn change_merge_request(
         &self,
         repository: &str,

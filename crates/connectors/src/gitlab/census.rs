@@ -1,0 +1,126 @@
+//! The census of merge requests: all of a project's in the order in which they were made, and what became of those that are
+//! not among them.
+//!
+//! It must never take a refusal for an absence: what GitLab does not show is gone only where it shows the project.
+
+use domain::census::{Absence, Census, Counted, Judged};
+use domain::connector::{SEND_MAX, Step};
+use domain::fault::Fault;
+use domain::page::{Cursor, Next, Page, Read, Request, Response};
+use domain::table::Cell;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::listing::{self, PER_PAGE};
+use super::tables::GITLAB_MERGE_REQUESTS;
+use super::{limits, project_id, request, wire};
+use crate::{git, kit};
+
+/// How merge requests are counted. GitLab looks one up by its number within the project.
+pub(super) const MERGE_REQUESTS: Census =
+    Census { table: &GITLAB_MERGE_REQUESTS, owner: "project_id", key: "id", lookup: &["iid"] };
+
+/// Where the listing stands.
+#[derive(Default, Deserialize, Serialize)]
+struct Place {
+    /// The moment from which merge requests are asked for, by when they were made.
+    since: Option<Timestamp>,
+    /// The next page, where more than one page of them were made at one moment.
+    next: Option<String>,
+}
+
+/// Lists the next page of a project's merge requests, or looks up those that were not listed.
+pub(super) fn merge_requests(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
+    if read.items.is_empty() { list(read, got) } else { look_up(read, got) }
+}
+
+/// Lists what there is, the oldest first: what is made meanwhile comes at the end. The answers hold all that is known of
+/// each, so they land too: a change that was missed is mended by the way.
+fn list(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
+    let id = project_id(read)?;
+    let place = match read.cursor {
+        None => Place::default(),
+        Some(cursor) => Place::deserialize(&cursor.0).map_err(|_| Fault::CursorLost)?,
+    };
+    let is_first = place.next.is_none();
+    let url = place.next.unwrap_or_else(|| {
+        let since = place.since.map(|it| format!("&created_after={}", kit::escaped(&it.to_string())));
+        format!(
+            "{}/projects/{id}/merge_requests?per_page={PER_PAGE}&scope=all&state=all&order_by=created_at&sort=asc{}",
+            read.source.base_url,
+            since.unwrap_or_default()
+        )
+    });
+    let Some(response) = got.first() else { return Ok(listing::send(url)) };
+    limits::check(response)?;
+    let mut page = Page::empty(Next::CaughtUp { cursor: None, sweep: None });
+    let listed = kit::listed(&response.body, "merge requests")?;
+    let is_full = listed.len() >= PER_PAGE;
+    let (mut newest, mut counted) = (place.since, Counted::default());
+    for raw in listed {
+        wire::merge_request(raw, &mut page.records)?;
+    }
+    let column = |name: &str| GITLAB_MERGE_REQUESTS.columns.iter().position(|it| it.name == name);
+    for record in &page.records {
+        if let Some(Cell::Integer(id)) = column("id").and_then(|at| record.cells.get(at)) {
+            counted.present.push(id.to_string());
+        }
+        if let Some(Cell::Timestamp(at)) = column("created_at").and_then(|at| record.cells.get(at)) {
+            newest = newest.max(Some(*at));
+        }
+    }
+    page.counted = Some(Box::new(counted));
+    let following = listing::given(&url, response)
+        .or_else(|| is_full.then(|| git::page_behind(&url, is_first)).flatten());
+    page.next = match following {
+        // Not by the link: who leaves the list moves all behind it.
+        Some(_) if newest > place.since => more(&Place { since: newest, next: None }),
+        Some(next) => more(&Place { since: place.since, next: Some(next) }),
+        None => Next::CaughtUp { cursor: None, sweep: None },
+    };
+    Ok(Step::Page(page))
+}
+
+fn more(place: &Place) -> Next {
+    // A moment and text always make a JSON value; should that ever change, the listing begins anew.
+    Next::More(Cursor(serde_json::to_value(place).unwrap_or_default()))
+}
+
+/// Looks absent ones up side by side, and asks for the project where one is not shown.
+fn look_up(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
+    let id = project_id(read)?;
+    let project = format!("{}/projects/{id}", read.source.base_url);
+    let items = read.items.get(..read.items.len().min(SEND_MAX)).unwrap_or_default();
+    if got.len() < items.len() {
+        let one = |it: &domain::page::Item| {
+            let iid = it.args.get("iid").and_then(Value::as_str).unwrap_or_default();
+            request(format!("{project}/merge_requests/{}", kit::escaped(iid)))
+        };
+        let requests: Vec<Request> = items.iter().map(one).collect();
+        return Ok(Step::Send(requests));
+    }
+    let (answers, proof) = got.split_at(items.len());
+    if answers.iter().any(|it| it.status == 404) && proof.is_empty() {
+        return Ok(Step::Send(vec![request(project)]));
+    }
+    let sees_project = match proof.first().map(limits::check) {
+        Some(Ok(())) => true,
+        None | Some(Err(Fault::Denied | Fault::Gone)) => false,
+        Some(Err(fault)) => return Err(fault),
+    };
+    let mut page = Page::empty(Next::CaughtUp { cursor: None, sweep: None });
+    let mut counted = Counted::default();
+    for (item, answer) in items.iter().zip(answers) {
+        let absence = match (answer.status, limits::check(answer)) {
+            (_, Ok(())) => Absence::Unobserved,
+            (404, _) if sees_project => Absence::Deleted,
+            (_, Err(Fault::Denied | Fault::Gone)) => Absence::AccessLost,
+            (_, Err(fault)) => return Err(fault),
+        };
+        page.done.push(item.key.clone());
+        counted.judged.push(Judged { key: item.key.clone(), absence, moved_to: None });
+    }
+    page.counted = Some(Box::new(counted));
+    Ok(Step::Page(page))
+}
