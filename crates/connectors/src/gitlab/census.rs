@@ -124,3 +124,75 @@ fn look_up(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
     page.counted = Some(Box::new(counted));
     Ok(Step::Page(page))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use domain::job::Lane;
+    use domain::page::{Headers, Item};
+    use domain::source::Settings;
+    use serde_json::json;
+
+    use super::*;
+    use crate::gitlab::tables::MERGE_REQUESTS_STREAM;
+
+    fn answer(status: u16, body: &str) -> Response {
+        Response {
+            status,
+            headers: Headers(Vec::new()),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            url: String::new(),
+            requested_at: Timestamp::UNIX_EPOCH,
+            received_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn item(key: &str, iid: &str) -> Item {
+        let args = json!({ "iid": iid });
+        Item { key: key.to_owned(), have: None, wanted: String::new(), base: None, args, cursor: None }
+    }
+
+    #[track_caller]
+    fn judged(answers: &[Response]) -> Result<Vec<Absence>, Fault> {
+        let settings = Settings { base_url: "https://lab.example/api/v4".to_owned(), options: json!({}) };
+        let items = [item("301", "1"), item("302", "2")];
+        let read = Read {
+            source: &settings,
+            learned: &Value::Null,
+            stream: MERGE_REQUESTS_STREAM,
+            partition: "7",
+            args: &Value::Null,
+            lane: Lane::Census,
+            items: &items,
+            cursor: None,
+        };
+        let Step::Send(asked) = merge_requests(&read, &[]).unwrap() else { panic!("nothing is known yet") };
+        let urls: Vec<&str> = asked.iter().map(|it| it.url.as_str()).collect();
+        let of = "https://lab.example/api/v4/projects/7";
+        assert_eq!(urls, [format!("{of}/merge_requests/1"), format!("{of}/merge_requests/2")]);
+        if answers.len() > items.len() {
+            // A refusal is believed only of who still shows the project.
+            let got = answers.get(..items.len()).unwrap();
+            let Step::Send(asked) = merge_requests(&read, got).unwrap() else {
+                panic!("no proof is asked for")
+            };
+            assert_eq!(asked.first().unwrap().url, of);
+        }
+        let Step::Page(page) = merge_requests(&read, answers)? else { panic!("more is asked for") };
+        assert_eq!(page.done, ["301", "302"]);
+        Ok(page.counted.unwrap().judged.iter().map(|it| it.absence).collect())
+    }
+
+    #[test]
+    fn what_is_not_shown_is_gone_only_where_its_project_is_shown() {
+        use Absence::{AccessLost, Deleted, Unobserved};
+        let (ok, gone, denied) = (|| answer(200, "{}"), || answer(404, "{}"), || answer(403, "{}"));
+        assert_eq!(judged(&[ok(), ok()]), Ok(vec![Unobserved; 2]));
+        assert_eq!(judged(&[gone(), ok(), ok()]), Ok(vec![Deleted, Unobserved]));
+        assert_eq!(judged(&[gone(), denied(), ok()]), Ok(vec![Deleted, AccessLost]));
+        assert_eq!(judged(&[gone(), gone(), gone()]), Ok(vec![AccessLost; 2]));
+        assert_eq!(judged(&[gone(), ok(), denied()]), Ok(vec![AccessLost, Unobserved]));
+        assert_eq!(judged(&[answer(401, "{}"), ok()]), Err(Fault::Unauthorized));
+        assert!(judged(&[gone(), ok(), answer(502, "")]).is_err(), "a server that fails says nothing");
+    }
+}

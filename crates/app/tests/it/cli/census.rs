@@ -8,12 +8,13 @@ use std::time::Duration;
 use domain::census::{Absence, CensusState};
 use domain::id::EventId;
 use engine::{CensusRow, SyncService};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sim::{JiraOptions, Options, Sim, SiteSize, State};
 
 use crate::support::{
     Database, Host, Kind, SOURCE, Scene, Server, Work, assert_kept_rules, busiest, on_both, seeded, service,
-    started, until, work,
+    service_that_holds, started, until, work,
 };
 
 on_both!(
@@ -21,6 +22,7 @@ on_both!(
     much_that_is_gone_waits_for_a_person,
     a_listing_that_fails_marks_nothing,
     an_issue_that_went_elsewhere_is_told_apart,
+    every_part_is_counted_in_its_time,
 );
 
 /// A test that is not where it should be by then hangs.
@@ -133,10 +135,17 @@ async fn what_was_deleted_is_noticed_and_can_be_brought_back(database: Database)
 async fn much_that_is_gone_waits_for_a_person(database: Database) {
     let (sim, scene) = with_merge_requests(database, 102, 30).await;
     let all = at_gitlab(&sim);
+    let service = service(&scene.database, 4).await;
+    // An empty list says nothing: each is there when it is looked up.
+    sim.world().set_state(NAME, State::Empty).unwrap();
+    let empty = counted(&service, "merge_requests").await;
+    assert_eq!((empty.state, empty.listed, empty.marked), (CensusState::Clear, Some(0), 0), "{empty:?}");
+    assert_eq!(empty.absences, [0, 0, 0, all.len() as u64]);
+    assert_eq!(there(&scene).await, all);
+    sim.world().set_state(NAME, State::Ok).unwrap();
     for iid in all.iter().rev().take(6) {
         sim.world().delete_merge_request(NAME, *iid).unwrap();
     }
-    let service = service(&scene.database, 4).await;
     let asks = counted(&service, "merge_requests").await;
     assert_eq!((asks.state, asks.marked, asks.absences[0]), (CensusState::Asks, 0, 6), "{asks:?}");
     assert_eq!(there(&scene).await, all, "nobody was asked yet");
@@ -254,5 +263,29 @@ async fn an_issue_that_went_elsewhere_is_told_apart(database: Database) {
     assert_eq!(left, expected, "what only cannot be seen stays");
     let shown = scene.run(&["census", "show", &row.id.to_string()]).await;
     shown.expect_code(0).expect_words("no access").expect_words(&key(moved));
+    service.close().await;
+
+    // Where no server runs, the next sync that is waited for counts too.
+    let newest = row.id;
+    scene.run(&["census", "start", "--source", SOURCE, "--stream", "issues"]).await.expect_code(0);
+    scene.run(&["sync", "start", "--source", SOURCE, "--wait"]).await;
+    let shown = scene.run(&["census", "show", "--json"]).await.json();
+    let rows = shown["censuses"].as_array().unwrap();
+    assert!(rows[0]["id"].as_i64().unwrap() > newest, "{shown:#}");
+    assert!(rows.iter().all(|it| it["state"] != "counting"), "{shown:#}");
+}
+
+async fn every_part_is_counted_in_its_time(database: Database) {
+    let (_sim, scene) = with_merge_requests(database, 105, 3).await;
+    let service = service_that_holds(&scene.database).await;
+    let begun = async || service.run_chore("census").await.unwrap().last.unwrap().did["begun"];
+    assert_eq!(begun().await, 1);
+    assert_eq!(begun().await, 0, "it is being counted");
+    ended(&service).await;
+    service.clock().advance(SignedDuration::from_hours(167));
+    assert_eq!(begun().await, 0, "a week is not over");
+    service.clock().advance(SignedDuration::from_hours(2));
+    assert_eq!(begun().await, 1);
+    assert_eq!(ended(&service).await.state, CensusState::Clear);
     service.close().await;
 }
