@@ -16,6 +16,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 mod object;
+pub(crate) mod signature;
 
 pub(crate) use self::object::{Object, body_text, listed, malformed, parts};
 

@@ -2,6 +2,8 @@
 //!
 //! A connector describes requests and reads responses. It never sends, waits, stores or looks at a clock.
 
+pub mod delivery;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::census::Census;
@@ -9,6 +11,7 @@ use crate::fault::Fault;
 use crate::page::{Page, Partition, Read, Request, Response};
 use crate::source::Settings;
 use crate::table::Table;
+use delivery::{Delivery, Received, Rejected, Verified};
 
 /// Our code for one provider, as pure functions.
 pub trait Connector: Send + Sync {
@@ -36,6 +39,18 @@ pub trait Connector: Send + Sync {
     /// Reads from that answer who it is: a word that is the owner's own at this address and never changes; `None`
     /// where the credential has no owner that can be asked for.
     fn owner(&self, response: &Response) -> Result<Option<String>, Fault>;
+
+    /// Says whether a delivery is signed with the source's secret, and which one it is. It takes the same time whatever
+    /// was sent, and reads nothing of the body.
+    fn verify(&self, secret: &str, delivery: &Delivery<'_>, now: Timestamp) -> Result<Verified, Rejected>;
+
+    /// Reads what a delivery hints at whose signature is right. One that is not known hints at nothing.
+    fn receive(
+        &self,
+        verified: &Verified,
+        delivery: &Delivery<'_>,
+        now: Timestamp,
+    ) -> Result<Received, Rejected>;
 }
 
 /// What a connector wants next.

@@ -101,6 +101,17 @@ pub enum Event {
         /// Rows that were marked, or brought back.
         records: u64,
     },
+    /// A provider's delivery was accepted.
+    Delivery {
+        /// The source that it is for.
+        installation_id: SourceId,
+        /// The provider's id of it.
+        delivery_id: String,
+        /// What the provider calls what happened.
+        event: String,
+        /// Whether it hints at anything that is read; what does not is ignored.
+        hints: usize,
+    },
     /// The last job of a sync ended, or only blocked ones remain.
     SyncClosed {
         /// The sync.
@@ -123,6 +134,7 @@ impl Event {
             Self::JobFailed { .. } => "sync.job.failed",
             Self::CensusClosed { .. } => "census.closed",
             Self::CensusDecided { .. } => "census.decided",
+            Self::Delivery { .. } => "webhook.delivery",
             Self::SyncClosed { .. } => "sync.closed",
         }
     }

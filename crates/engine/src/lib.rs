@@ -29,10 +29,12 @@ pub use service::record::{RecordPage, RecordQuery};
 pub use service::schedule::{Schedule, ScheduleRow};
 pub use service::source::{AddSource, SourceChanges, provider_specs};
 pub use service::status::{GroupStatus, LastError, Progress, StatusPage};
+pub use service::target::TargetsRequested;
+pub use service::webhook::{DeliveryQuery, Receipt, Refusal};
 pub use service::why::GroupWhy;
 pub use service::{Checked, Finding, Maintenance, Options, Requested, SealingKey, SyncService};
 pub use store::{
-    AbsenceRow, CameTrue, CensusRow, ChoreRun, EventRow, JobCounts, JobError, JobRow, KeyError, KillAt,
-    LastDecision, NewToken, OpenLane, PartitionPage, PartitionRow, PastForecast, Principal, Secret,
-    SecretChange, SourceRow, SyncRow, TenantRow, TokenRow,
+    AbsenceRow, Arrived, CameTrue, CensusRow, ChoreRun, DeliveryRow, EventRow, HintRow, JobCounts, JobError,
+    JobRow, KeyError, KillAt, LastDecision, NewToken, OpenLane, PartitionPage, PartitionRow, PastForecast,
+    Principal, Secret, SecretChange, SourceRow, SyncRow, Target, TenantRow, TokenRow,
 };

@@ -70,7 +70,7 @@ static CHORES: &[Chore] = &[
     Chore {
         name: RETENTION,
         every: SignedDuration::from_hours(1),
-        does: "removes old jobs, syncs and events; what landed stays",
+        does: "removes old jobs, syncs, events and deliveries; what landed stays",
         run: |it| Box::pin(retention(it)),
     },
     Chore {
@@ -86,6 +86,9 @@ const CENSUS_PACE: SignedDuration = SignedDuration::from_mins(10);
 
 /// The chore that removes what is too old.
 const RETENTION: &str = "retention";
+
+/// How long a delivery is known again: twice as long as any provider sends one again.
+const KEEP_DELIVERIES: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Syncs whose remains are removed in one step.
 const SYNCS_AT_ONCE: u32 = 50;
@@ -337,8 +340,12 @@ async fn census(service: &SyncService) -> Result<Did, Error> {
 
 fn expiry(service: &SyncService) -> Expiry {
     let Maintenance { keep_completed, keep_failed, .. } = service.options.maintenance;
-    let before = |by| service.clock.now().saturating_sub(by).unwrap_or(Timestamp::MIN);
+    let before = |by| now_less(service, by);
     Expiry { completed_before: before(keep_completed), failed_before: before(keep_failed) }
+}
+
+fn now_less(service: &SyncService, by: SignedDuration) -> Timestamp {
+    service.clock.now().saturating_sub(by).unwrap_or(Timestamp::MIN)
 }
 
 async fn retention(service: &SyncService) -> Result<Did, Error> {
@@ -363,7 +370,16 @@ async fn retention(service: &SyncService) -> Result<Did, Error> {
         events += count;
         after = more;
     }
-    Ok(vec![("jobs", removed.jobs), ("syncs", removed.syncs), ("events", events)])
+    let kept = now_less(service, KEEP_DELIVERIES);
+    let mut deliveries = 0;
+    loop {
+        let step = service.store.remove_deliveries(kept).await?;
+        deliveries += step;
+        if step == 0 {
+            break;
+        }
+    }
+    Ok(vec![("jobs", removed.jobs), ("syncs", removed.syncs), ("events", events), ("deliveries", deliveries)])
 }
 
 async fn statistics(service: &SyncService) -> Result<Did, Error> {

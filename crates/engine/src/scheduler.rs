@@ -2,6 +2,8 @@
 //!
 //! It never decides when a tick is due, nor whether a sync begins: both are the policy's. It never waits for a sync.
 
+mod hint;
+
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -69,7 +71,9 @@ impl SyncService {
                 Box::pin(self.keep_chores(&enough)).await;
             }
         };
-        let (worked, (), ()) = tokio::join!(work, schedule, maintain);
+        // What providers deliver is followed also where nothing is synced by itself.
+        let follow = async { Box::pin(self.keep_following(only.as_deref(), &enough)).await };
+        let (worked, (), (), ()) = tokio::join!(work, schedule, maintain, follow);
         worked
     }
 

@@ -84,6 +84,9 @@ pub enum Error {
     /// The board has no sprints.
     #[error("board {0} is a kanban board and has no sprints")]
     NoSprints(u64),
+    /// Nothing can be delivered there.
+    #[error("cannot deliver to {0}: give an address such as http://127.0.0.1:7878/api/webhooks/1")]
+    BadHook(String),
     /// There is no such time zone.
     #[error("{0:?} is no time zone: write one of the IANA database, such as Europe/Berlin")]
     UnknownZone(String),

@@ -30,7 +30,7 @@ pub use self::jira::CardPaths;
 use self::jira::Deployment;
 pub use self::limits::Limits;
 pub use self::report::{Endpoint, LimitsMet, Report, Violation, ViolationKind};
-pub use self::server::{Faults, Login, Provider};
+pub use self::server::{Faults, Login, Provider, Recipient, Sender};
 use self::server::{Jira, Service};
 use self::world::Links;
 pub use self::world::site::{
@@ -38,8 +38,8 @@ pub use self::world::site::{
     SiteControl, SiteSize, SiteTruth, SprintState, SprintTruth, Status,
 };
 pub use self::world::{
-    Account, BranchTruth, CommitTruth, Control, MergeRequest, MergeRequestState, RepositoryTruth, State,
-    Truth, World, WorldSource,
+    Account, BranchTruth, CommitTruth, Control, Delivery, Hook, MergeRequest, MergeRequestState, Mishaps,
+    Outbox, RepositoryTruth, State, Truth, World, WorldSource, signed,
 };
 
 /// How many things people do a second at most: more would measure the simulator and not its client.
@@ -138,6 +138,7 @@ pub async fn start(options: Options) -> Result<Sim, Error> {
     let service = Arc::new(Service::new(world, limits, faults, latency, Jira { cards, logins }));
     let mut tasks = JoinSet::new();
     tasks.spawn(server::accept(listener, Arc::clone(&service)));
+    tasks.spawn(server::deliver(Arc::clone(&service)));
     let mut sim = Sim { address, service, tasks };
     sim.keep_busy(activity_per_s);
     Ok(sim)

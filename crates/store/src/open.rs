@@ -96,6 +96,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/sqlite/0015_census.sql"),
         include_str!("../migrations/postgres/0015_census.sql"),
     ),
+    (
+        16,
+        include_str!("../migrations/sqlite/0016_deliveries.sql"),
+        include_str!("../migrations/postgres/0016_deliveries.sql"),
+    ),
 ];
 
 /// How long the server keeps the locks of a transaction in which nothing is said. Ours say something at once, so one

@@ -3,6 +3,7 @@
 //! Never returns a credential except from `secret`.
 
 pub(crate) mod partition;
+pub(crate) mod webhook;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -312,10 +313,13 @@ pub(crate) async fn credential(
 }
 
 /// Our own tables with rows of a source, children first.
-const OWN: [&str; 16] = [
+const OWN: [&str; 19] = [
     "census_absences",
     "census_seen",
     "censuses",
+    "webhooks",
+    "hints",
+    "deliveries",
     "decisions",
     "forecasts",
     "learned",

@@ -12,10 +12,11 @@ use domain::id::{SourceId, SyncId};
 use domain::job::SyncState;
 use domain::policy::{Decision, Reason};
 use domain::trigger::Trigger;
-use engine::{JobQuery, JobRow, Requested, SourceRow, SyncService, provider_specs};
+use engine::{JobQuery, JobRow, Requested, SourceRow, SyncService, Target, TargetsRequested, provider_specs};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
@@ -148,14 +149,7 @@ pub(super) async fn ask(
     for source in sources {
         for group in groups(&source, group) {
             match service.request_source(source.id, group, Trigger::Manual).await? {
-                Requested::Started { sync, .. } => asked.syncs.push(Started {
-                    sync: sync.0,
-                    source: source.id.0,
-                    source_name: source.name.clone(),
-                    group: group.to_owned(),
-                    state: SyncState::Running.as_str(),
-                    results: None,
-                }),
+                Requested::Started { sync, .. } => asked.syncs.push(started(&source, group, sync)),
                 Requested::Refused { decision, active } => {
                     asked.refused.push(refused(&source, group, &decision, active, api.service.clock().now()));
                     decisions.push(decision);
@@ -163,12 +157,58 @@ pub(super) async fn ask(
             }
         }
     }
-    if asked.syncs.is_empty() {
-        return Err(refusal(&asked.refused, &decisions, api.service.clock().now()));
+    answer(api, service, asked, &decisions, permit).await
+}
+
+/// Asks for a sync of some partitions of a source. What is being read is read once more: the sync that does is named.
+pub(super) async fn ask_targets(
+    api: &Api,
+    service: &SyncService,
+    source: SourceRow,
+    group: &str,
+    targets: Vec<Target>,
+    waits: Waits,
+) -> Result<(StatusCode, Json<Asked>), Problem> {
+    let permit = if waits.wait { Some(api.limits.last()?) } else { None };
+    let mut asked = Asked { syncs: Vec::new(), refused: Vec::new() };
+    let mut decisions = Vec::new();
+    match service.request_targets(source.id, group, targets, Trigger::Manual).await? {
+        TargetsRequested::Started { sync, .. } | TargetsRequested::Again { sync } => {
+            asked.syncs.push(started(&source, group, sync));
+        }
+        TargetsRequested::Refused { decision, active } => {
+            asked.refused.push(refused(&source, group, &decision, active, api.service.clock().now()));
+            decisions.push(decision);
+        }
     }
-    let ended = waits.wait && wait(api, service, &mut asked.syncs).await?;
+    answer(api, service, asked, &decisions, permit).await
+}
+
+/// Answers what was asked, after its syncs ended where there is a permit to wait for them.
+async fn answer(
+    api: &Api,
+    service: &SyncService,
+    mut asked: Asked,
+    decisions: &[Decision],
+    permit: Option<OwnedSemaphorePermit>,
+) -> Result<(StatusCode, Json<Asked>), Problem> {
+    if asked.syncs.is_empty() {
+        return Err(refusal(&asked.refused, decisions, api.service.clock().now()));
+    }
+    let ended = permit.is_some() && wait(api, service, &mut asked.syncs).await?;
     drop(permit);
     Ok((if ended { StatusCode::OK } else { StatusCode::ACCEPTED }, Json(asked)))
+}
+
+fn started(source: &SourceRow, group: &str, sync: SyncId) -> Started {
+    Started {
+        sync: sync.0,
+        source: source.id.0,
+        source_name: source.name.clone(),
+        group: group.to_owned(),
+        state: SyncState::Running.as_str(),
+        results: None,
+    }
 }
 
 fn groups<'a>(source: &SourceRow, named: Option<&'a str>) -> Vec<&'a str> {

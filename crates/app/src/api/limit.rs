@@ -38,6 +38,17 @@ const LASTING_MAX: usize = 128;
 /// An address may ask as much as this many tokens, because a team shares one.
 const TOKENS_PER_ADDRESS: u32 = 4;
 
+/// Where providers deliver; their addresses are counted by themselves.
+pub(super) const DELIVERIES: &str = "/api/webhooks/";
+
+/// Deliveries that one address may send in a minute. All of a provider's come from few addresses, for all sources, and a
+/// release or a rebase of many branches sends hundreds within seconds; one that is refused may never come again.
+const DELIVERIES_PER_MINUTE: NonZeroU32 = NonZeroU32::MIN.saturating_add(12_000 - 1);
+
+/// Bytes of deliveries under way, which are checked whole before anything is known of their sender: two of the largest,
+/// and many of the usual kilobytes.
+const DELIVERIES_KIB_MAX: usize = 64 << 10;
+
 /// A minute's requests may come within this part of it.
 const BURST_PART: u32 = 6;
 
@@ -47,6 +58,8 @@ const CLEAN_EVERY: u32 = 4_096;
 /// The limits of one process.
 pub(super) struct Limits {
     addresses: Rate<IpAddr>,
+    deliveries: Rate<IpAddr>,
+    room: Arc<Semaphore>,
     tokens: Rate<TokenId>,
     under_way: Arc<Semaphore>,
     lasting: Arc<Semaphore>,
@@ -84,6 +97,8 @@ impl Limits {
             addresses: Rate::new(
                 per_minute.saturating_mul(NonZeroU32::MIN.saturating_add(TOKENS_PER_ADDRESS - 1)),
             ),
+            deliveries: Rate::new(DELIVERIES_PER_MINUTE),
+            room: Arc::new(Semaphore::new(DELIVERIES_KIB_MAX)),
             tokens: Rate::new(per_minute),
             under_way: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
             lasting: Arc::new(Semaphore::new(LASTING_MAX)),
@@ -95,11 +110,20 @@ impl Limits {
         self.tokens.check(&token)
     }
 
+    /// Takes room for so many bytes of a delivery; it is given back when the permit is dropped.
+    pub(super) fn room(&self, bytes: usize) -> Result<Room, Problem> {
+        let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
+        self.room.clone().try_acquire_many_owned(kib).map_err(|_| busy())
+    }
+
     /// Takes room for an answer that lasts; it is given back when the permit is dropped.
     pub(super) fn last(&self) -> Result<OwnedSemaphorePermit, Problem> {
         self.lasting.clone().try_acquire_owned().map_err(|_| busy())
     }
 }
+
+/// Room for a part of a delivery.
+pub(super) type Room = OwnedSemaphorePermit;
 
 fn busy() -> Problem {
     let says = "the server has all it can do: ask again in a moment";
@@ -109,7 +133,9 @@ fn busy() -> Problem {
 /// Counts a request of its address, before anything is read of it.
 pub(super) async fn by_address(State(api): State<Api>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().map(|it| network(it.0));
-    match peer.map_or(Ok(()), |it| api.limits.addresses.check(&it)) {
+    let is_delivery = request.uri().path().starts_with(DELIVERIES);
+    let rate = if is_delivery { &api.limits.deliveries } else { &api.limits.addresses };
+    match peer.map_or(Ok(()), |it| rate.check(&it)) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }

@@ -26,6 +26,7 @@ mod source;
 mod status;
 mod sync;
 mod tenant;
+mod webhook;
 mod why;
 mod word;
 
@@ -132,7 +133,7 @@ pub(crate) fn metrics_router(metrics: Metrics) -> Router {
 
 /// Endpoints that need no token, or say themselves when they do.
 fn open() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(health::health))
+    OpenApiRouter::new().routes(routes!(health::health)).routes(routes!(webhook::receive))
 }
 
 /// Endpoints that answer at once. Each needs a token, and its function says which role.
@@ -146,6 +147,8 @@ fn quick() -> OpenApiRouter<Api> {
         .routes(routes!(why::show))
         .routes(routes!(plan::list))
         .routes(routes!(plan::show))
+        .routes(routes!(webhook::show, webhook::make))
+        .routes(routes!(webhook::list))
         .routes(routes!(source::streams))
         .routes(routes!(source::partitions))
         .routes(routes!(budget::list))

@@ -5,7 +5,7 @@
 use axum::Json;
 use axum::http::StatusCode;
 use domain::id::{JobId, SourceId, SyncId};
-use engine::{JobCounts, JobQuery, JobRow, SyncQuery, SyncRow};
+use engine::{JobCounts, JobQuery, JobRow, SyncQuery, SyncRow, Target};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -190,7 +190,23 @@ pub(super) struct Start {
     source: i64,
     /// One group of its streams; all of them when it is left out.
     group: Option<String>,
+    /// Some partitions of that group alone, at most 100; all of it when they are left out.
+    #[serde(default)]
+    #[schema(max_items = 100)]
+    targets: Vec<OneTarget>,
 }
+
+/// A partition to read.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = Target)]
+#[serde(deny_unknown_fields)]
+struct OneTarget {
+    stream: String,
+    partition: String,
+}
+
+/// Partitions that one request may name; more are better asked for as a whole.
+const TARGETS_MAX: usize = 100;
 
 /// Asks for a sync of a source. Nothing is started that the policy refuses (409, or 429 with `Retry-After`).
 #[utoipa::path(
@@ -204,7 +220,20 @@ pub(super) async fn start(
     Body(start): Body<Start>,
 ) -> Result<(StatusCode, Json<ask::Asked>), Problem> {
     let row = caller.service.source_by_id(SourceId(start.source)).await?;
-    ask::ask(&api, &caller.service, vec![row], start.group.as_deref(), waits).await
+    if start.targets.is_empty() {
+        return ask::ask(&api, &caller.service, vec![row], start.group.as_deref(), waits).await;
+    }
+    if start.targets.len() > TARGETS_MAX {
+        return Err(Problem::invalid(
+            "targets",
+            format!("targets: name at most {TARGETS_MAX}, or leave them out"),
+        ));
+    }
+    let unnamed = || Problem::invalid("group", "group: name the group that the targets are of");
+    let group = start.group.as_deref().ok_or_else(unnamed)?;
+    let target = |it: OneTarget| Target { stream: it.stream, partition: it.partition };
+    let targets = start.targets.into_iter().map(target).collect();
+    ask::ask_targets(&api, &caller.service, row, group, targets, waits).await
 }
 
 /// What became of a cancel.

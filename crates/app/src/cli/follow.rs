@@ -8,7 +8,7 @@ use domain::id::{SourceId, SyncId};
 use domain::job::{Lane, SyncState};
 use domain::policy::Decision;
 use domain::trigger::Trigger;
-use engine::{Requested, SourceRow, SyncRow, SyncService, provider_specs};
+use engine::{Requested, SourceRow, SyncRow, SyncService, Target, TargetsRequested, provider_specs};
 use tokio_util::sync::CancellationToken;
 
 use crate::output::Output;
@@ -57,6 +57,24 @@ pub(crate) async fn ask(
         Requested::Refused { active, decision } => {
             let sync = active.filter(|_| join);
             Asked { source, group, sync, active, decision: Some(decision) }
+        }
+    })
+}
+
+/// Asks for a sync of some partitions of a group; the sync that reads them already is as good as a new one.
+pub(crate) async fn ask_targets(
+    service: &SyncService,
+    source: SourceRow,
+    group: &str,
+    targets: Vec<Target>,
+) -> Result<Asked, engine::Error> {
+    let group = group.to_owned();
+    Ok(match service.request_targets(source.id, &group, targets, Trigger::Manual).await? {
+        TargetsRequested::Started { sync, .. } | TargetsRequested::Again { sync } => {
+            Asked { source, group, sync: Some(sync), active: None, decision: None }
+        }
+        TargetsRequested::Refused { active, decision } => {
+            Asked { source, group, sync: None, active, decision: Some(decision) }
         }
     })
 }

@@ -17,6 +17,7 @@ mod sync;
 mod tenant;
 mod token;
 mod view;
+mod webhook;
 mod why;
 
 use std::path::PathBuf;
@@ -168,6 +169,15 @@ pub(crate) enum Command {
   syncline token revoke 3"
     )]
     Token(token::TokenCommand),
+    /// Have a provider tell what changes: the address, the secret, and what came
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  syncline webhook url acme --at https://sync.example.com
+  syncline webhook secret acme
+  syncline webhook deliveries acme"
+    )]
+    Webhook(webhook::WebhookCommand),
     /// List the chores that keep everything in order, and run one
     #[command(
         subcommand,
@@ -207,6 +217,7 @@ pub(crate) async fn run(command: Command, app: App) -> anyhow::Result<Exit> {
         Command::Budget(args) => budget::run(&args, &app).await,
         Command::Tenant(command) => tenant::run(command, &app).await,
         Command::Token(command) => token::run(command, &app).await,
+        Command::Webhook(command) => webhook::run(command, &app).await,
         Command::Chore(command) => chore::run(command, &app).await,
         Command::Serve(args) => serve::run(&args, &app).await,
         Command::Sim(args) => sim::run(args, &app).await,

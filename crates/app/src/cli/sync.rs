@@ -5,11 +5,11 @@
 use clap::{Args, Subcommand};
 use domain::id::{JobId, SyncId};
 use domain::policy::Reason;
-use engine::{SourceRow, SyncRow, SyncService};
+use engine::{SourceRow, SyncRow, SyncService, Target};
 use serde_json::{Value, json};
 
 use super::App;
-use super::follow::{Asked, ask, follow, groups};
+use super::follow::{Asked, ask, ask_targets, follow, groups};
 use super::stop::Stop;
 use super::view;
 use crate::exit::{Exit, Failure};
@@ -41,6 +41,7 @@ pub(crate) enum SyncCommand {
   syncline sync start --wait                        every source
   syncline sync start --source acme --wait --json   for scripts: one JSON object
   syncline sync start --source acme                 only enter it
+  syncline sync start --source acme --group commits --stream branches --partition 417300001 --wait
 
 The object has id, state, jobs, records, requests and errors, and more; its times are epoch
 milliseconds. With several sources it is one object a line. Where a sync runs already and --wait is
@@ -56,9 +57,24 @@ pub(crate) struct StartArgs {
     /// Which group of streams [default: all of the source]
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
+    /// Only some partitions of this stream of the group, beside whatever else is read
+    #[arg(long, value_name = "STREAM", requires_all = ["partition", "group", "source"])]
+    stream: Option<String>,
+    /// Which partitions of that stream, by their keys; may be repeated
+    #[arg(long, value_name = "KEY", num_args = 1.., requires = "stream")]
+    partition: Vec<String>,
     /// Work on it in this process until it closes
     #[arg(long)]
     wait: bool,
+}
+
+impl StartArgs {
+    /// Returns the partitions that were named.
+    fn targets(&self) -> Vec<Target> {
+        let stream = self.stream.as_deref().unwrap_or_default();
+        let target = |it: &String| Target { stream: stream.to_owned(), partition: it.clone() };
+        self.partition.iter().map(target).collect()
+    }
 }
 
 /// Show a sync and its jobs, or the latest syncs
@@ -108,7 +124,10 @@ async fn start(args: &StartArgs, app: &App, service: &SyncService) -> anyhow::Re
     for source in chosen(args, service).await? {
         let mut of_source = Vec::new();
         for group in groups(&source, args.group.as_deref()) {
-            of_source.push(ask(service, source.clone(), group, args.wait).await?);
+            of_source.push(match args.targets() {
+                targets if targets.is_empty() => ask(service, source.clone(), group, args.wait).await?,
+                targets => ask_targets(service, source.clone(), group, targets).await?,
+            });
         }
         let (busy, idle) = without_idle(of_source, app, service);
         asked.extend(busy);

@@ -12,7 +12,7 @@ use super::{limits, repository_id, request, wire};
 use crate::{git, kit};
 
 /// The partition of all repositories that the credential sees; no repository's name lacks a slash.
-const VISIBLE: &str = "visible";
+pub(super) const VISIBLE: &str = "visible";
 
 /// The most that GitHub gives in a page.
 pub(super) const PER_PAGE: usize = 100;

@@ -3,13 +3,16 @@
 //! Exact by heads, never by dates: git's dates say nothing of when a commit was pushed. It never sends, waits or
 //! looks at a clock. Begin with [`GitHub`], then `commits`; the provider's facts are in docs/connectors/github.md.
 
+use domain::connector::delivery::{Delivery, Received, Rejected, Verified};
 use domain::connector::{Connector, Meter, SettingsError, Spec, Step};
 use domain::fault::Fault;
 use domain::page::{Partition, Read, Request, Response};
 use domain::source::Settings;
+use jiff::Timestamp;
 use serde_json::Value;
 
 mod commits;
+mod delivery;
 mod limits;
 mod listing;
 mod tables;
@@ -51,6 +54,19 @@ impl Connector for GitHub {
 
     fn owner(&self, response: &Response) -> Result<Option<String>, Fault> {
         kit::owner(limits::check(response), response, &["id"])
+    }
+
+    fn verify(&self, secret: &str, delivery: &Delivery<'_>, _now: Timestamp) -> Result<Verified, Rejected> {
+        delivery::verify(secret, delivery)
+    }
+
+    fn receive(
+        &self,
+        verified: &Verified,
+        delivery: &Delivery<'_>,
+        _now: Timestamp,
+    ) -> Result<Received, Rejected> {
+        delivery::receive(verified.event.as_deref().unwrap_or("unknown"), delivery)
     }
 }
 

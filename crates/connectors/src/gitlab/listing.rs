@@ -12,7 +12,7 @@ use super::{limits, project_id, request, wire};
 use crate::{git, kit};
 
 /// The partition of all projects that the credential is a member of; no project's path lacks a slash.
-const MEMBER: &str = "member";
+pub(super) const MEMBER: &str = "member";
 
 /// The most that GitLab gives in a page.
 pub(super) const PER_PAGE: usize = 100;

@@ -4,6 +4,7 @@
 //! or looks at a clock. Begin with [`GitLab`], then `commits`; the provider's facts are in docs/connectors/gitlab.md.
 
 use domain::census::Census;
+use domain::connector::delivery::{Delivery, Received, Rejected, Verified};
 use domain::connector::{Connector, Meter, SettingsError, Spec, Step};
 use domain::fault::Fault;
 use domain::job::Lane;
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 mod census;
 mod commits;
+mod delivery;
 mod limits;
 mod listing;
 mod tables;
@@ -71,6 +73,19 @@ impl Connector for GitLab {
 
     fn owner(&self, response: &Response) -> Result<Option<String>, Fault> {
         kit::owner(limits::check(response), response, &["id"])
+    }
+
+    fn verify(&self, secret: &str, delivery: &Delivery<'_>, now: Timestamp) -> Result<Verified, Rejected> {
+        delivery::verify(secret, delivery, now)
+    }
+
+    fn receive(
+        &self,
+        verified: &Verified,
+        delivery: &Delivery<'_>,
+        _now: Timestamp,
+    ) -> Result<Received, Rejected> {
+        delivery::receive(verified.event.as_deref().unwrap_or("unknown"), delivery)
     }
 }
 

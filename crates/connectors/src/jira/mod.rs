@@ -4,6 +4,7 @@
 //! clock. Begin with [`Jira`], then `jira`; the provider's facts are in docs/connectors/jira.md.
 
 use domain::census::Census;
+use domain::connector::delivery::{Delivery, Received, Rejected, Verified};
 use domain::connector::{Connector, Meter, SettingsError, Spec, Step};
 use domain::fault::Fault;
 use domain::job::Lane;
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 mod account;
 mod census;
+mod delivery;
 #[expect(
     clippy::module_inception,
     reason = "a stream group's file has its name, and this group has the provider's"
@@ -73,6 +75,19 @@ impl Connector for Jira {
 
     fn owner(&self, response: &Response) -> Result<Option<String>, Fault> {
         kit::owner(limits::check(response), response, &["accountId", "key", "name"])
+    }
+
+    fn verify(&self, secret: &str, delivery: &Delivery<'_>, _now: Timestamp) -> Result<Verified, Rejected> {
+        delivery::verify(secret, delivery)
+    }
+
+    fn receive(
+        &self,
+        _verified: &Verified,
+        delivery: &Delivery<'_>,
+        now: Timestamp,
+    ) -> Result<Received, Rejected> {
+        delivery::receive(delivery, now)
     }
 }
 

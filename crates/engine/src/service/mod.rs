@@ -14,7 +14,9 @@ pub(crate) mod record;
 pub(crate) mod schedule;
 pub(crate) mod source;
 pub(crate) mod status;
+pub(crate) mod target;
 mod tenant;
+pub(crate) mod webhook;
 pub(crate) mod why;
 
 use std::sync::Arc;

@@ -133,7 +133,7 @@ impl SyncService {
     }
 
     /// Says what is expected of a sync that is asked for now.
-    pub(super) async fn forecast(
+    pub(crate) async fn forecast(
         &self,
         source: SourceId,
         (spec, group): (&'static Spec, &'static Group),

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::Service;
 use super::body::Sending;
+use super::deliver::Recipient;
 use crate::error::Error;
 use crate::world::site::SiteControl;
 use crate::world::{Control, World};
@@ -25,12 +26,16 @@ const CONTROL_BYTES_MAX: usize = 64 << 10;
 const HELP: &str = "GET /github/…, GET /gitlab/api/v4/…, GET /jira/cloud/…, GET /jira/dc/…, GET /__sim/report, \
                     POST /__sim/reset, GET /__sim/truth[?repository=OWNER/NAME], POST /__sim/github/repos/OWNER/NAME, \
                     GET /__sim/gitlab/truth?repository=OWNER/NAME, GET /__sim/jira/truth, POST /__sim/jira, \
-                    POST /__sim/clock, POST /__sim/work";
+                    POST /__sim/clock, POST /__sim/work, GET and POST /__sim/hooks";
 /// Where the Jira site is changed, and the clock is set.
 const JIRA: &str = "/__sim/jira";
 const CLOCK: &str = "/__sim/clock";
 const WORK: &str = "/__sim/work";
+/// Where hooks are registered.
+const HOOKS: &str = "/__sim/hooks";
 const CHANGED: [&str; 3] = [JIRA, CLOCK, WORK];
+/// What a hook may be.
+const RECIPIENT: &str = "{\"provider\":\"github|gitlab|jira\",\"url\":\"http://…\",\"secret\":…,\"mishaps\":{\"seed\":1,\"lost\":10,\"late\":10,\"twice\":10,\"forged\":10}} is allowed";
 /// So many things are done at one request at most.
 const THINGS_MAX: u32 = 10_000;
 /// What a change to the Jira site may be.
@@ -61,6 +66,20 @@ impl Service {
             }
             (&Method::GET, "/__sim/jira/truth") => {
                 blocking(move || reply(StatusCode::OK, &self.world.site().truth())).await
+            }
+            (&Method::GET, HOOKS) => reply(StatusCode::OK, &json!({ "hooks": self.hooks.told().await })),
+            (&Method::POST, HOOKS) => {
+                let body = Limited::new(request.into_body(), CONTROL_BYTES_MAX).collect().await;
+                let Ok(body) = body else {
+                    return refuse(StatusCode::BAD_REQUEST, "the body is cut or longer than 64 KiB");
+                };
+                match serde_json::from_slice::<Recipient>(&body.to_bytes()) {
+                    Ok(recipient) => match self.hooks.register(&self.world, recipient).await {
+                        Ok(()) => reply(StatusCode::OK, &json!({ "registered": true })),
+                        Err(error) => refuse(status(&error), error),
+                    },
+                    Err(error) => refuse(StatusCode::BAD_REQUEST, format!("{error}; {RECIPIENT}")),
+                }
             }
             (&Method::POST, path) if path.starts_with("/__sim/github/repos/") || CHANGED.contains(&path) => {
                 let body = Limited::new(request.into_body(), CONTROL_BYTES_MAX).collect().await;
@@ -175,7 +194,7 @@ fn status(error: &Error) -> StatusCode {
         | Error::WrongMergeRequest { .. }
         | Error::WrongSprint { .. }
         | Error::NoSprints(_) => StatusCode::CONFLICT,
-        Error::BadName(_) | Error::UnknownZone(_) => StatusCode::BAD_REQUEST,
+        Error::BadName(_) | Error::BadHook(_) | Error::UnknownZone(_) => StatusCode::BAD_REQUEST,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -3,6 +3,7 @@
 
 mod admin;
 mod body;
+mod deliver;
 mod encode;
 mod faults;
 mod github;
@@ -11,6 +12,7 @@ mod host;
 mod jira;
 mod reply;
 
+pub use self::deliver::{Recipient, Sender};
 pub use self::faults::{Faults, Provider};
 pub(crate) use self::jira::Jira;
 pub use self::jira::Login;
@@ -30,6 +32,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use self::body::Sending;
+use self::deliver::Hooks;
 use self::encode::Cache;
 use self::faults::Fault;
 use self::reply::Reply;
@@ -55,6 +58,7 @@ pub(crate) struct Service {
     faults: RwLock<Faults>,
     latency: Duration,
     jira: Jira,
+    hooks: Hooks,
     requests: AtomicU64,
 }
 
@@ -71,6 +75,7 @@ impl Service {
             faults: RwLock::new(faults),
             latency,
             jira,
+            hooks: Hooks::default(),
             requests: AtomicU64::new(0),
         }
     }
@@ -156,6 +161,11 @@ pub(crate) async fn keep_busy(service: Arc<Service>, per_s: f64) {
             return;
         }
     }
+}
+
+/// Delivers what changes to whoever asked for it, until it is dropped.
+pub(crate) async fn deliver(service: Arc<Service>) {
+    service.hooks.deliver(&service.world).await;
 }
 
 /// Accepts connections until it is dropped, and its connections with it.

@@ -3,6 +3,7 @@
 
 mod activity;
 mod control;
+mod delivery;
 mod follow;
 mod git;
 mod graph;
@@ -23,6 +24,7 @@ use std::sync::{Arc, RwLock};
 
 use self::activity::Rhythm;
 pub use self::control::Control;
+pub use self::delivery::{Delivery, Hook, Mishaps, Outbox, signed};
 pub(crate) use self::graph::Graph;
 pub(crate) use self::history::History;
 pub use self::merge_request::{Account, MergeRequest, MergeRequestState};

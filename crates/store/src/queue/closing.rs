@@ -36,12 +36,15 @@ pub(crate) async fn close_if_done(conn: &mut Conn, sync: SyncId, now: Timestamp)
             count(case when job.state = 'cancelled' then 1 end) as cancelled,
             (select count(*) from items join jobs as failed on failed.id = items.failed_job
                 where failed.sync_id = $1) as item_errors,
-            (select count(*) from jobs as other where other.source_id = sync.source_id
+            (select count(*) from jobs as other join syncs as theirs on theirs.id = other.sync_id
+                where other.source_id = sync.source_id
                 and other.stream_group = sync.stream_group and other.lane = sync.lane and other.sync_id <> sync.id
-                and other.state in ('available', 'scheduled', 'retryable', 'running')) as skipped
+                and other.state in ('available', 'scheduled', 'retryable', 'running')
+                and (sync.whole or sync.lane <> 'forward')
+                and (theirs.whole or theirs.lane <> 'forward' or theirs.state <> 'running')) as skipped
         from syncs as sync left join jobs as job on job.sync_id = sync.id
         where sync.id = $1 group by sync.id, sync.source_id, sync.stream_group, sync.lane,
-            sync.state";
+            sync.state, sync.whole";
     let row = conn.one(sql, args![sync, now]).await?;
     let before = row.word("state", SyncState::from_word, ("syncs", &sync))?;
     if before == SyncState::Running && row.count("due")? > 0 {
@@ -107,7 +110,8 @@ struct Counts {
     completed: u64,
     cancelled: u64,
     item_errors: u64,
-    /// Partitions that it left to jobs of an earlier sync, which are still blocked.
+    /// Partitions that it left to jobs of an earlier sync, which are still blocked. A targeted sync under way reads its
+    /// own once more, and a targeted one leaves nothing to others.
     skipped: u64,
 }
 

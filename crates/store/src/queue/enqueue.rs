@@ -122,7 +122,7 @@ pub(crate) async fn facts(
             (select count(*) from partitions where source_id = $1 and active
                 and stream in (select t.value ->> 0 from {})) as partitions,
             (select max(created_at) from syncs where source_id = $1 and stream_group = $3
-                and trigger = 'manual') as last_manual_at,
+                and trigger = 'manual' and whole) as last_manual_at,
             (select last_success_at from standings where source_id = $1 and stream_group = $3) as last_success_at,
             (select id from syncs where source_id = $1 and stream_group = $3
                 and state = 'running' and whole) as active_sync
@@ -245,7 +245,7 @@ pub(crate) async fn jobs_of(
 ///
 /// Also in a sync that closed as partial: a job of it that was blocked and went on finds work like any other. Never in
 /// one that a person stopped: its last pages may still find some.
-async fn insert_jobs(
+pub(super) async fn insert_jobs(
     conn: &mut Conn,
     sync: SyncId,
     (stream, priority, by_items): &(&'static str, usize, bool),

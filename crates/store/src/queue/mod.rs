@@ -9,11 +9,13 @@ pub(crate) mod closing;
 pub(crate) mod decision;
 pub(crate) mod enqueue;
 pub(crate) mod forecast;
+pub(crate) mod hint;
 pub(crate) mod lane;
 pub(crate) mod rescue;
 pub(crate) mod retention;
 pub(crate) mod schedule;
 pub(crate) mod settle;
+pub(crate) mod target;
 pub(crate) mod turn;
 pub(crate) mod wakeup;
 

@@ -20,6 +20,7 @@ mod claims;
 mod closing;
 mod damage;
 mod group_commit;
+mod hints;
 mod items;
 mod landing;
 mod lanes;

@@ -6,6 +6,7 @@ mod access;
 mod around;
 mod budget;
 pub(crate) mod event;
+mod examples;
 mod health;
 mod loops;
 mod secret;
@@ -13,6 +14,7 @@ mod shutdown;
 mod source;
 mod sync;
 mod trace;
+mod webhook;
 
 use serde_json::{Value, json};
 use sim::{Options, Sim, WorldSource};

@@ -2,7 +2,7 @@
 
 use super::sandbox::Sandbox;
 
-const COMMANDS: [&str; 30] = [
+const COMMANDS: [&str; 34] = [
     "",
     "source",
     "source add",
@@ -33,6 +33,10 @@ const COMMANDS: [&str; 30] = [
     "token create",
     "token list",
     "token revoke",
+    "webhook",
+    "webhook url",
+    "webhook secret",
+    "webhook deliveries",
 ];
 
 #[tokio::test]

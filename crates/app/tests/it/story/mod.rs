@@ -24,4 +24,5 @@ mod standing;
 mod states;
 mod tenants;
 mod turns;
+mod webhook;
 mod why;

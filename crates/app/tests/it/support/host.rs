@@ -24,6 +24,11 @@ impl Host {
         Self::all()[0]
     }
 
+    /// Returns the host of a provider.
+    pub(crate) fn of(provider: &str) -> Self {
+        Self::all().into_iter().find(|it| it.0.provider == provider).unwrap()
+    }
+
     /// Returns its word in commands.
     pub(crate) fn provider(self) -> &'static str {
         self.0.provider

@@ -7,6 +7,7 @@
 mod bare;
 mod client;
 mod database;
+mod deliver;
 mod engine;
 mod git;
 mod host;
@@ -18,8 +19,9 @@ mod site;
 mod truth;
 mod wait;
 
-pub(crate) use client::Client;
+pub(crate) use client::{Answer, Client};
 pub(crate) use database::{Database, on_both};
+pub(crate) use deliver::Sender;
 pub(crate) use engine::{
     Work, engine_options, epoch_ms, every_record, service, service_at, service_that_holds, service_with,
 };

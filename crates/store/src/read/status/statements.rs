@@ -192,7 +192,7 @@ pub(super) fn resting(conn: &Conn, asked: &Asked<'_>) -> Result<Statement, Store
             tenant.id is not null and tenant.revoked_at is null as has_owner,
             {has_partitions} as has_partitions, broken.source_id is not null as has_failed,
             (select max(created_at) from syncs as asked where asked.source_id = source.id
-                and asked.stream_group = {group} and asked.trigger = 'manual') as last_manual_at,
+                and asked.stream_group = {group} and asked.trigger = 'manual' and asked.whole) as last_manual_at,
             standing.sync_id, standing.state, standing.ended_at, standing.last_success_at, standing.jobs,
             standing.failed, standing.error_what, standing.error_code, standing.error_detail,
             schedule.stream_group as scheduled, schedule.off, schedule.every_ms, schedule.interval_ms,
