@@ -30,7 +30,7 @@ def run_ideal(tools, sim, folder, limit_s):
 def run_syncline(tools, sim, folder, limit_s):
     """Adds the source, which is set-up, and measures the sync alone."""
     add_source(tools, sim, folder)
-    figures = measure([tools["syncline"], "sync", "start", "--source", "bench", "--wait", "--json"], folder, limit_s)
+    figures = measure([tools["syncline"], "sync", "start", "--source", "bench", "--group", "commits", "--wait", "--json"], folder, limit_s)
     if figures["said"].get("errors"):
         raise Failed(f"the sync had errors: {figures['said']['errors']}")
     return figures

@@ -14,7 +14,9 @@ use crate::kit::Object;
 
 pub(crate) use self::chain::{Chain, Plan, follow};
 pub(crate) use self::commit::{Commit, Landing, Listed, Signature, Worded, instant, loose};
-pub(crate) use self::listing::{Branch, here, named_or_all, of_branches, onward, page_behind, wanted, whole};
+pub(crate) use self::listing::{
+    Branch, OVERLAP, here, named_or_all, of_branches, onward, page_behind, version, wanted, whole,
+};
 
 /// Says whether a refusal is not about one head but about every request.
 pub(crate) fn concerns_all(fault: &Fault) -> bool {

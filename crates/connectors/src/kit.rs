@@ -10,6 +10,7 @@ use bytes::Bytes;
 use domain::fault::Fault;
 use domain::page::{Headers, Response};
 use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -129,6 +130,11 @@ pub(crate) fn count(headers: &Headers, name: &str) -> Option<u64> {
 /// Returns the header `name`, seconds since 1970, as an instant; what is no instant is ignored.
 pub(crate) fn epoch_seconds(headers: &Headers, name: &str) -> Option<Timestamp> {
     Timestamp::from_second(headers.get(name)?.trim().parse().ok()?).ok()
+}
+
+/// Returns when the provider says that it answered, by its own clock.
+pub(crate) fn answered_at(headers: &Headers) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(headers.get("date")?).ok()
 }
 
 /// Returns the instant `wait` after `from`, or the last one there is.

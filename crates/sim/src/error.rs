@@ -70,6 +70,24 @@ pub enum Error {
         /// What is in the way.
         why: &'static str,
     },
+    /// The repository has no such issue or pull request, or no longer.
+    #[error("{repository} has no issue {number}")]
+    UnknownIssue {
+        /// The repository's full name.
+        repository: String,
+        /// Its number in the repository.
+        number: u64,
+    },
+    /// The issue is in another state than the change needs.
+    #[error("issue {number} of {repository} {why}")]
+    WrongIssue {
+        /// The repository's full name.
+        repository: String,
+        /// Its number in the repository.
+        number: u64,
+        /// What is in the way.
+        why: &'static str,
+    },
     /// The fake Jira has no such thing.
     #[error("the Jira site has no {0}")]
     UnknownInSite(String),

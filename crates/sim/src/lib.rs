@@ -38,8 +38,9 @@ pub use self::world::site::{
     SiteControl, SiteSize, SiteTruth, SprintState, SprintTruth, Status,
 };
 pub use self::world::{
-    Account, BranchTruth, CommitTruth, Control, Delivery, Hook, MergeRequest, MergeRequestState, Mishaps,
-    Outbox, RepositoryTruth, State, Truth, World, WorldSource, signed,
+    Account, BranchTruth, CommitTruth, Control, Delivery, Hook, Issue, IssueEvent, IssueGone, MergeRequest,
+    MergeRequestState, Mishaps, Note, Outbox, Pull, RepositoryTruth, State, Truth, World, WorldSource,
+    signed,
 };
 
 /// How many things people do a second at most: more would measure the simulator and not its client.
@@ -52,6 +53,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// What it shows.
     pub world: WorldSource,
+    /// How many issues and pull requests each seeded repository has at GitHub; without a number a few, by its commits.
+    pub issues: Option<usize>,
     /// How long every answer of a provider takes at least.
     pub latency: Duration,
     /// Which faults it serves.
@@ -95,6 +98,7 @@ impl Default for Options {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             world: WorldSource::Seeded { seed: 1, repos: 3, commits: 200 },
+            issues: None,
             latency: Duration::ZERO,
             faults: Faults::default(),
             limits: Limits::default(),
@@ -119,7 +123,7 @@ impl fmt::Debug for Sim {
 
 /// Builds the world, listens, and serves in the background.
 pub async fn start(options: Options) -> Result<Sim, Error> {
-    let Options { listen, world, latency, faults, limits, jira, activity_per_s } = options;
+    let Options { listen, world, issues, latency, faults, limits, jira, activity_per_s } = options;
     let unusual = faults.clone();
     let JiraOptions { size, time_zone, cards, logins } = jira;
     let built = tokio::task::spawn_blocking(move || {
@@ -127,7 +131,7 @@ pub async fn start(options: Options) -> Result<Sim, Error> {
         // A real git history has no seed; the site beside it is then the usual one.
         let seed = if let WorldSource::Seeded { seed, .. } = &world { *seed } else { 1 };
         let site = Site::build(seed, size, time_zone, Arc::new(Clock::default()));
-        let world = World::build(&world, site, seed)?;
+        let world = World::build(&world, issues, site, seed)?;
         arrange(&world, &unusual)?;
         Ok(world)
     });

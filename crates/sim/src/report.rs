@@ -27,6 +27,16 @@ pub enum Endpoint {
     MergeBase,
     /// GitLab: merge requests, one or a list.
     MergeRequests,
+    /// GitHub: issues, one or a list.
+    RepoIssues,
+    /// GitHub: what happened to an issue.
+    Timeline,
+    /// GitHub: pull requests, one or a list.
+    Pulls,
+    /// GitHub: reviews of a pull request.
+    Reviews,
+    /// GitLab: what was said of a merge request.
+    Notes,
     /// Jira: what the server is.
     ServerInfo,
     /// Jira: who asks.

@@ -39,6 +39,9 @@ pub(crate) struct SimArgs {
     listen: SocketAddr,
     #[command(flatten)]
     world: WorldArgs,
+    /// How many issues and pull requests each made-up repository has at GitHub [default: a few, by its commits]
+    #[arg(long, value_name = "N", conflicts_with = "git", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    repo_issues: Option<u32>,
     #[command(flatten)]
     site: SiteArgs,
     /// How many things people do a second by themselves, at all providers; 0 is nobody at work, 50 the most
@@ -117,6 +120,8 @@ pub(crate) async fn run(args: SimArgs, app: &App) -> anyhow::Result<Exit> {
     let options = sim::Options {
         listen: args.listen,
         world: args.world.source(),
+        // Bounded far below a usize by the parser.
+        issues: args.repo_issues.map(|it| it as usize),
         latency: Duration::from_millis(args.latency_ms),
         faults: args
             .faults

@@ -243,6 +243,13 @@ pub(super) static SETTINGS: &[Setting] = &[
         ..setting("sync_interval_jira", "", |config, value| every(config, "jira", value))
     },
     Setting {
+        default: None,
+        default_words: "15m",
+        allowed: EVERY,
+        help: "How often issues, pull and merge requests are read, where a source has no schedule of its own.",
+        ..setting("sync_interval_timeline", "", |config, value| every(config, "timeline", value))
+    },
+    Setting {
         allowed: TIMEOUTS,
         help: "The longest time to make a connection.",
         ..setting("http_connect_timeout", "5s", |config, value| {

@@ -51,8 +51,19 @@ const EMPTY_NAMES: &[&str] =
     &["common", "helper", "helpers", "manager", "misc", "shared", "types", "util", "utils"];
 
 /// The files that a connector may have beside `mod`, `wire` and one for each stream group.
-const CONNECTOR_FILES: &[&str] =
-    &["census", "account", "delivery", "limits", "listing", "tables", "tests", "time"];
+const CONNECTOR_FILES: &[&str] = &[
+    "account",
+    "census",
+    "delivery",
+    "detail",
+    "limits",
+    "listing",
+    "place",
+    "tables",
+    "tests",
+    "time",
+    "wire/timeline",
+];
 
 /// Modules of `connectors` that are no connectors.
 const NO_CONNECTORS: &[&str] = &["contract", "git", "kit", "lib"];

@@ -26,6 +26,7 @@ struct Fixture<'a> {
     learned: Value,
     #[serde(default)]
     args: Value,
+    lane: Option<Lane>,
     #[serde(default)]
     items: Vec<ItemSpec>,
     cursor: Option<Cursor>,
@@ -46,6 +47,9 @@ struct ItemSpec {
 struct Answer<'a> {
     status: u16,
     headers: BTreeMap<String, String>,
+    /// Where it comes from, where that is elsewhere than was asked.
+    #[serde(default)]
+    url: String,
     /// JSON stands as it is sent; a body that is none stands in a string.
     #[serde(borrow)]
     body: &'a RawValue,
@@ -61,7 +65,7 @@ impl Answer<'_> {
                 self.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             ),
             body: Bytes::from(body),
-            url: String::new(),
+            url: self.url.clone(),
             requested_at: "2026-11-21T08:00:00Z".parse().unwrap(),
             received_at: "2026-11-21T08:00:01Z".parse().unwrap(),
         }
@@ -106,7 +110,7 @@ fn told(connector: &dyn Connector, stream: &str, fixture: &Fixture<'_>) -> Strin
         stream,
         partition: &fixture.partition,
         args: &fixture.args,
-        lane: Lane::Forward,
+        lane: fixture.lane.unwrap_or(Lane::Forward),
         items: &items,
         cursor: fixture.cursor.as_ref(),
     };

@@ -3,8 +3,8 @@
 //! A listing never builds the address of a page that a link names.
 
 use domain::fault::Fault;
-use domain::page::{Cursor, Next, Partition, Read, Sweep, Wanted};
-use jiff::SignedDuration;
+use domain::page::{Cursor, Next, Partition, Read, Response, Sweep, Wanted};
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -91,4 +91,21 @@ pub(crate) fn page_behind(url: &str, is_first: bool) -> Option<String> {
     }
     // Only the first page, whose address is ours, bears no number; another one goes on by a word of the host's.
     is_first.then(|| format!("{url}&page=2"))
+}
+
+/// How far behind the newest change the next sync begins, and for how long a change counts as young. Hosts note some
+/// changes later than their time, to the second, and may show one later than another that was noted after it.
+pub(crate) const OVERLAP: SignedDuration = SignedDuration::from_mins(1);
+
+/// Names the version of something that changed at `updated_at`, as an answer shows it.
+///
+/// While that time is young, more may happen at the same one. Such a version is of this answer alone, so that the next
+/// listing, which begins before it, names another one.
+pub(crate) fn version(updated_at: Timestamp, response: &Response) -> String {
+    let now = kit::answered_at(&response.headers).unwrap_or(response.requested_at);
+    if now.duration_since(updated_at) >= OVERLAP {
+        updated_at.to_string()
+    } else {
+        format!("{updated_at}~{}", response.requested_at.as_microsecond())
+    }
 }

@@ -5,10 +5,10 @@
 use domain::connector::Step;
 use domain::fault::Fault;
 use domain::page::{Next, Page, Partition, Read, Response, Sweep};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::tables::{BRANCHES_STREAM, COMMITS_STREAM, REPOSITORIES_STREAM};
-use super::{limits, repository_id, request, wire};
+use super::{limits, place, repository_id, request, wire};
 use crate::{git, kit};
 
 /// The partition of all repositories that the credential sees; no repository's name lacks a slash.
@@ -52,11 +52,13 @@ fn branches_of(repository: &wire::Repository) -> Partition {
         "id": repository.id,
         "full_name": repository.full_name,
         "default_branch": repository.default_branch,
+        "issues": repository.has_issues,
     });
     git::whole(BRANCHES_STREAM, &repository.id.to_string(), args)
 }
 
-/// Reads the next page of a repository's branches; its last page finds the partition of its commits.
+/// Reads the next page of a repository's branches; its last page finds the partitions of its commits, issues
+/// and pull requests.
 pub(super) fn branches(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
     let id = repository_id(read)?;
     let url = git::here(read, || {
@@ -78,6 +80,8 @@ pub(super) fn branches(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault>
     if matches!(page.next, Next::CaughtUp { .. }) {
         let args = json!({ "id": id, "full_name": read.args.get("full_name") });
         page.partitions.push(git::whole(COMMITS_STREAM, read.partition, args));
+        let has_issues = read.args.get("issues") != Some(&Value::Bool(false));
+        page.partitions.extend(place::partitions(read, response, has_issues));
     }
     Ok(Step::Page(page))
 }
@@ -87,6 +91,6 @@ fn onward(read: &Read<'_>, url: &str, response: &Response, listed: usize, sweep:
     git::onward((url, read.cursor.is_none()), given, listed >= PER_PAGE, sweep)
 }
 
-fn send(url: String) -> Step {
+pub(super) fn send(url: String) -> Step {
     Step::Send(vec![request(url)])
 }

@@ -1,7 +1,8 @@
-//! The GitHub connector: repositories, branches and commits over the REST API.
+//! The GitHub connector: repositories, branches and commits over the REST API, and issues, pull requests and what
+//! happened to them.
 //!
-//! Exact by heads, never by dates: git's dates say nothing of when a commit was pushed. It never sends, waits or
-//! looks at a clock. Begin with [`GitHub`], then `commits`; the provider's facts are in docs/connectors/github.md.
+//! Commits are exact by heads, never by dates: git's dates say nothing of when a commit was pushed. It never sends, waits
+//! or looks at a clock. Begin with [`GitHub`], then `commits`; the provider's facts are in docs/connectors/github.md.
 
 use domain::connector::delivery::{Delivery, Received, Rejected, Verified};
 use domain::connector::{Connector, Meter, SettingsError, Spec, Step};
@@ -13,11 +14,14 @@ use serde_json::Value;
 
 mod commits;
 mod delivery;
+mod detail;
 mod limits;
 mod listing;
+mod place;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod wire;
 
 use crate::kit;
@@ -40,6 +44,9 @@ impl Connector for GitHub {
             tables::REPOSITORIES_STREAM => listing::repositories(read, got),
             tables::BRANCHES_STREAM => listing::branches(read, got),
             tables::COMMITS_STREAM => commits::step(read, got),
+            tables::ISSUES_STREAM => timeline::issues(read, got),
+            tables::PULL_REQUESTS_STREAM => timeline::pull_requests(read, got),
+            tables::TIMELINE_EVENTS_STREAM => detail::step(read, got),
             _ => Err(kit::malformed("the connector has no such stream")),
         }
     }
@@ -112,7 +119,7 @@ fn is_repository_name(name: &str) -> bool {
     })
 }
 
-/// Returns GitHub's number of the repository that a partition of branches or commits belongs to.
+/// Returns GitHub's number of the repository that a partition below one belongs to.
 fn repository_id(read: &Read<'_>) -> Result<i64, Fault> {
     read.partition.parse().map_err(|_| kit::malformed("the partition's key is no repository's number"))
 }

@@ -27,6 +27,21 @@ fn commits_become_pages() {
     assert_pages(&GitHub, "commits");
 }
 
+#[test]
+fn issues_become_pages() {
+    assert_pages(&GitHub, "issues");
+}
+
+#[test]
+fn pull_requests_become_pages() {
+    assert_pages(&GitHub, "pull_requests");
+}
+
+#[test]
+fn timelines_become_pages() {
+    assert_pages(&GitHub, "timeline_events");
+}
+
 fn settings(options: Value) -> Settings {
     Settings { base_url: "https://api.github.com".to_owned(), options }
 }

@@ -3,6 +3,8 @@
 //! Absent and odd values become null here; only what identifies a record may be missed. Nothing here sends or decides
 //! what is read next. Spec-required is not decode-required: real answers leave out what the description promises.
 
+mod timeline;
+
 use bytes::Bytes;
 use domain::fault::Fault;
 use domain::page::Record;
@@ -10,6 +12,7 @@ use domain::table::{BRANCHES, Cell};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+pub(super) use self::timeline::{Changed, Keys, absence, event, issue, pull_request};
 use super::tables::GITHUB_REPOSITORIES;
 use crate::git::{self, Signature, loose};
 use crate::kit::{self, Object, malformed};
@@ -59,6 +62,8 @@ pub(super) struct Repository {
     pub(super) id: i64,
     pub(super) full_name: Option<String>,
     pub(super) default_branch: Option<String>,
+    /// Whether it can have issues: where they are switched off, asking for them is refused.
+    pub(super) has_issues: bool,
 }
 
 /// What an error's body says, as far as it says anything.
@@ -149,10 +154,11 @@ pub(super) fn repository(raw: Bytes, records: &mut Vec<Record>) -> Result<Reposi
         object.instant("pushed_at").into(),
         object.instant("created_at").into(),
     ];
+    let has_issues = object.value("has_issues").unwrap_or(true);
     let open = git::without_secret(&raw, &object, CLONE_TOKEN);
     drop(object);
     records.push(Record { table: &GITHUB_REPOSITORIES, cells, raw: Some(open.unwrap_or(raw)) });
-    Ok(Repository { id, full_name, default_branch })
+    Ok(Repository { id, full_name, default_branch, has_issues })
 }
 
 /// The member of a private repository that is a credential: it lets its holder clone for an hour.

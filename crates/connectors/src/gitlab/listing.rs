@@ -7,7 +7,7 @@ use domain::fault::Fault;
 use domain::page::{Next, Page, Partition, Read, Response, Sweep};
 use serde_json::{Value, json};
 
-use super::tables::{BRANCHES_STREAM, COMMITS_STREAM, MERGE_REQUESTS_STREAM, PROJECTS_STREAM};
+use super::tables::{BRANCHES_STREAM, COMMITS_STREAM, MERGE_REQUESTS_STREAM, NOTES_STREAM, PROJECTS_STREAM};
 use super::{limits, project_id, request, wire};
 use crate::{git, kit};
 
@@ -86,8 +86,9 @@ pub(super) fn branches(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault>
     if matches!(page.next, Next::CaughtUp { .. }) {
         let args = json!({ "id": id, "full_name": read.args.get("full_name") });
         let has_merge_requests = read.args.get("merge_requests") != Some(&Value::Bool(false));
-        for stream in [COMMITS_STREAM].into_iter().chain(has_merge_requests.then_some(MERGE_REQUESTS_STREAM))
-        {
+        let of_merge_requests =
+            [MERGE_REQUESTS_STREAM, NOTES_STREAM].into_iter().filter(|_| has_merge_requests);
+        for stream in [COMMITS_STREAM].into_iter().chain(of_merge_requests) {
             let start = if stream == MERGE_REQUESTS_STREAM { super::lanes(response) } else { Vec::new() };
             page.partitions.push(Partition { start, ..git::whole(stream, read.partition, args.clone()) });
         }

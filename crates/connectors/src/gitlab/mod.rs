@@ -1,4 +1,4 @@
-//! The GitLab connector: projects, branches, commits and merge requests over the REST API, version 4.
+//! The GitLab connector: projects, branches, commits, merge requests and their notes over the REST API, version 4.
 //!
 //! Commits are exact by heads, never by dates: git's dates say nothing of when a commit was pushed. It never sends, waits
 //! or looks at a clock. Begin with [`GitLab`], then `commits`; the provider's facts are in docs/connectors/gitlab.md.
@@ -10,14 +10,14 @@ use domain::fault::Fault;
 use domain::job::Lane;
 use domain::page::{Cursor, Partition, Read, Request, Response};
 use domain::source::Settings;
-use jiff::fmt::rfc2822::DateTimeParser;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 mod census;
 mod commits;
 mod delivery;
+mod detail;
 mod limits;
 mod listing;
 mod tables;
@@ -26,6 +26,7 @@ mod tests;
 mod timeline;
 mod wire;
 
+use crate::git::OVERLAP;
 use crate::kit;
 
 /// Reads gitlab.com, and self-managed GitLab under its own base URL.
@@ -55,6 +56,7 @@ impl Connector for GitLab {
             tables::BRANCHES_STREAM => listing::branches(read, got),
             tables::COMMITS_STREAM => commits::step(read, got),
             tables::MERGE_REQUESTS_STREAM => timeline::merge_requests(read, got),
+            tables::NOTES_STREAM => detail::step(read, got),
             _ => Err(kit::malformed("the connector has no such stream")),
         }
     }
@@ -144,10 +146,6 @@ fn request(url: String) -> Request {
     Request { url, bucket: limits::API_REQUESTS }
 }
 
-/// How far behind the newest change the next sync begins. GitLab notes that something was merged up to some seconds
-/// after it noted the change, and a change may be seen later than another that was noted after it.
-const OVERLAP: SignedDuration = SignedDuration::from_mins(1);
-
 /// Where the reading of merge requests stands.
 #[derive(Default, Deserialize, Serialize)]
 struct Place {
@@ -167,9 +165,10 @@ struct Place {
 /// Returns where the lanes of a project begin that was found by this answer: forward a little before it was given, and
 /// back from then. None where it does not say when that was: all is then read forward.
 fn lanes(response: &Response) -> Vec<(Lane, Cursor)> {
-    let said = response.headers.get("date").and_then(|it| DateTimeParser::new().parse_timestamp(it).ok());
     // A clock that is ahead, of GitLab's or of what stands before it, must not hide what changes meanwhile.
-    let Some(at) = said.map(|it| it.min(response.requested_at)) else { return Vec::new() };
+    let Some(at) = kit::answered_at(&response.headers).map(|it| it.min(response.requested_at)) else {
+        return Vec::new();
+    };
     let since = at.saturating_sub(OVERLAP).unwrap_or(at);
     vec![
         (Lane::Forward, cursor(&Place { since: Some(since), ..Place::default() })),

@@ -18,6 +18,9 @@ pub(super) const COMMITS_STREAM: &str = "commits";
 /// The stream of a project's merge requests, read by when they last changed.
 pub(super) const MERGE_REQUESTS_STREAM: &str = "merge_requests";
 
+/// The stream of what was said of merge requests; its items are their numbers in the project.
+pub(super) const NOTES_STREAM: &str = "notes";
+
 /// The setting that names projects.
 pub(super) const PROJECTS_SETTING: &str = "projects";
 
@@ -84,15 +87,19 @@ pub(super) static SPEC: Spec = Spec {
             every_ms: EVERY_MS,
             // An hour: each sync asks every project, and none of it is answered 304.
             manual_cooldown_ms: 60 * 60 * 1000,
-            streams: &[Stream {
-                name: MERGE_REQUESTS_STREAM,
-                item_batch: None,
-                conditional: false,
-                lists: None,
-            }],
+            streams: &[
+                Stream { name: MERGE_REQUESTS_STREAM, item_batch: None, conditional: false, lists: None },
+                Stream {
+                    name: NOTES_STREAM,
+                    // As many as may be asked side by side: what was said mostly takes one request.
+                    item_batch: Some(SEND_MAX),
+                    conditional: false,
+                    lists: None,
+                },
+            ],
         },
     ],
-    tables: &[&GITLAB_PROJECTS, &BRANCHES, &COMMITS, &COMMIT_PARENTS, &GITLAB_MERGE_REQUESTS],
+    tables: &[&GITLAB_PROJECTS, &BRANCHES, &COMMITS, &COMMIT_PARENTS, &GITLAB_MERGE_REQUESTS, &GITLAB_NOTES],
     limits: Limits {
         // GitLab gives no number, and its git servers queue beyond a few; half of what GitHub is asked.
         concurrent_max: 16,
@@ -169,4 +176,25 @@ pub(super) static GITLAB_MERGE_REQUESTS: Table = Table {
     key: &["id"],
     upkeep: Upkeep::Tracked,
     indexes: &[&["project_id", "iid"], &["updated_at"], &["jira_key"]],
+};
+
+/// Notes of merge requests as last read.
+pub(super) static GITLAB_NOTES: Table = Table {
+    name: "gitlab_notes",
+    comment: "Something that was said of a merge request, or that GitLab noted of it, as last read.",
+    columns: &[
+        column("project_id", Kind::Integer, "GitLab's number of the project."),
+        column("id", Kind::Integer, "GitLab's number of the note."),
+        column("merge_request_iid", Kind::Integer, "The merge request's number in the project, as in !7."),
+        column("body", Kind::Text, "What was written."),
+        column("author", Kind::Text, "The account that wrote it."),
+        column("system", Kind::Bool, "Whether GitLab wrote it, of what somebody did."),
+        column("type", Kind::Text, "DiscussionNote or DiffNote where it is part of a thread."),
+        column("resolved", Kind::Bool, "Whether its thread was resolved; null where nothing can be."),
+        column("created_at", Kind::Timestamp, "When it was written."),
+        column("updated_at", Kind::Timestamp, "When it last changed."),
+    ],
+    key: &["project_id", "id"],
+    upkeep: Upkeep::Tracked,
+    indexes: &[&["project_id", "merge_request_iid"], &["created_at"]],
 };

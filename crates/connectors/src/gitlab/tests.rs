@@ -34,6 +34,11 @@ fn merge_requests_become_pages() {
     assert_pages(&GitLab, "merge_requests");
 }
 
+#[test]
+fn notes_become_pages() {
+    assert_pages(&GitLab, "notes");
+}
+
 fn response(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     Response {
@@ -223,8 +228,8 @@ fn merge_requests_of_a_new_project_are_read_from_its_finding_on_in_both_directio
         let mut answer = response(200, &headers, "[]");
         answer.requested_at = "2026-11-21T08:00:30Z".parse().unwrap();
         let Step::Page(page) = step("branches", Lane::Forward, None, &[answer]) else { panic!() };
-        let [commits, requests] = &page.partitions[..] else { panic!("{:?}", page.partitions) };
-        assert!(commits.start.is_empty());
+        let [commits, requests, notes] = &page.partitions[..] else { panic!("{:?}", page.partitions) };
+        assert!(commits.start.is_empty() && notes.start.is_empty());
         requests.start.clone()
     };
     let lanes = found(Some("Sat, 21 Nov 2026 08:00:00 GMT"));

@@ -7,13 +7,16 @@
 use domain::connector::Step;
 use domain::fault::Fault;
 use domain::job::Lane;
-use domain::page::{Next, Page, Read, Response};
+use domain::page::{Next, Page, Read, Response, Wanted};
 use jiff::Timestamp;
 use serde::Deserialize as _;
+use serde_json::json;
 
 use super::listing::{self, PER_PAGE};
-use super::{OVERLAP, Place, cursor, limits, project_id, wire};
-use crate::{git, kit};
+use super::tables::NOTES_STREAM;
+use super::{Place, cursor, limits, project_id, wire};
+use crate::git::{self, OVERLAP};
+use crate::kit;
 
 /// Reads the next page of a project's merge requests.
 pub(super) fn merge_requests(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
@@ -43,7 +46,9 @@ pub(super) fn merge_requests(read: &Read<'_>, got: &[Response]) -> Result<Step, 
     let is_full = listed.len() >= PER_PAGE;
     let mut newest = place.since;
     for raw in listed {
-        newest = newest.max(Some(wire::merge_request(raw, &mut page.records)?));
+        let changed = wire::merge_request(raw, &mut page.records)?;
+        newest = newest.max(Some(changed.at));
+        page.wanted.push(notes_of(read, &changed, response));
     }
     let following = listing::given(&url, response)
         .or_else(|| is_full.then(|| git::page_behind(&url, is_first)).flatten());
@@ -84,8 +89,12 @@ fn older(read: &Read<'_>, id: i64, place: Place, got: &[Response]) -> Result<Ste
     let is_full = listed.len() >= PER_PAGE;
     let mut oldest = place.until;
     for raw in listed {
-        let at = wire::merge_request(raw, &mut page.records)?;
-        oldest = Some(oldest.map_or(at, |it| it.min(at)));
+        let changed = wire::merge_request(raw, &mut page.records)?;
+        oldest = Some(oldest.map_or(changed.at, |it| it.min(changed.at)));
+        // Of what is over, nobody asks what was said, until it changes.
+        if changed.is_open {
+            page.wanted.push(notes_of(read, &changed, response));
+        }
     }
     let following = listing::given(&url, response)
         .or_else(|| is_full.then(|| git::page_behind(&url, is_first)).flatten());
@@ -97,4 +106,16 @@ fn older(read: &Read<'_>, id: i64, place: Place, got: &[Response]) -> Result<Ste
         None => Next::CaughtUp { cursor: Some(on(None)), sweep: None },
     };
     Ok(Step::Page(page))
+}
+
+/// Wants the notes of a merge request that changed.
+fn notes_of(read: &Read<'_>, changed: &wire::Changed, response: &Response) -> Wanted {
+    Wanted {
+        stream: NOTES_STREAM,
+        partition: read.partition.to_owned(),
+        key: changed.iid.to_string(),
+        version: git::version(changed.at, response),
+        base: None,
+        args: json!({}),
+    }
 }

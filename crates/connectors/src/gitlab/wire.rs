@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::tables::{GITLAB_MERGE_REQUESTS, GITLAB_PROJECTS};
+use super::tables::{GITLAB_MERGE_REQUESTS, GITLAB_NOTES, GITLAB_PROJECTS};
 use crate::git::{self, Signature};
 use crate::kit::{self, Object, malformed};
 
@@ -146,15 +146,23 @@ pub(super) fn merge_base(body: &Bytes) -> Result<String, Fault> {
     Object::of(body, "merge base")?.text("id").ok_or_else(|| malformed("merge base: no id"))
 }
 
-/// Adds one merge request to `records`; returns when it last changed.
-pub(super) fn merge_request(raw: Bytes, records: &mut Vec<Record>) -> Result<Timestamp, Fault> {
+/// What is read of a merge request beside its record.
+pub(super) struct Changed {
+    pub(super) iid: i64,
+    pub(super) at: Timestamp,
+    pub(super) is_open: bool,
+}
+
+/// Adds one merge request to `records`.
+pub(super) fn merge_request(raw: Bytes, records: &mut Vec<Record>) -> Result<Changed, Fault> {
     let object = Object::of(&raw, "merge request")?;
     let number =
         |name: &str| object.value::<i64>(name).ok_or_else(|| malformed(format!("merge request: no {name}")));
     let (id, project_id, iid) = (number("id")?, number("project_id")?, number("iid")?);
     let updated_at =
         object.instant("updated_at").ok_or_else(|| malformed("merge request: no time of change"))?;
-    let title = object.text("title");
+    let (title, state) = (object.text("title"), object.text("state"));
+    let changed = Changed { iid, at: updated_at, is_open: state.as_deref() == Some("opened") };
     let jira_key = kit::jira_keys(title.as_deref().unwrap_or_default()).first().map(|it| (*it).to_owned());
     // The older name is the one that old servers know.
     let merged_by =
@@ -165,7 +173,7 @@ pub(super) fn merge_request(raw: Bytes, records: &mut Vec<Record>) -> Result<Tim
         Cell::Integer(project_id),
         Cell::Integer(iid),
         title.into(),
-        object.text("state").into(),
+        state.into(),
         flag(&object, "draft"),
         object.inside("author", "username").into(),
         object.text("source_branch").into(),
@@ -184,7 +192,32 @@ pub(super) fn merge_request(raw: Bytes, records: &mut Vec<Record>) -> Result<Tim
     ];
     drop(object);
     records.push(Record { table: &GITLAB_MERGE_REQUESTS, cells, raw: Some(raw) });
-    Ok(updated_at)
+    Ok(changed)
+}
+
+/// Adds one note of a merge request to `records`.
+pub(super) fn note(
+    (project_id, iid): (i64, i64),
+    raw: Bytes,
+    records: &mut Vec<Record>,
+) -> Result<(), Fault> {
+    let object = Object::of(&raw, "note")?;
+    let id: i64 = object.value("id").ok_or_else(|| malformed("note: no id"))?;
+    let cells = vec![
+        Cell::Integer(project_id),
+        Cell::Integer(id),
+        Cell::Integer(iid),
+        object.text("body").into(),
+        object.inside("author", "username").into(),
+        flag(&object, "system"),
+        object.text("type").into(),
+        object.value::<bool>("resolved").into(),
+        object.instant("created_at").into(),
+        object.instant("updated_at").into(),
+    ];
+    drop(object);
+    records.push(Record { table: &GITLAB_NOTES, cells, raw: Some(raw) });
+    Ok(())
 }
 
 /// How much is quoted of what GitLab says of an error.

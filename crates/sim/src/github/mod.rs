@@ -4,6 +4,7 @@
 mod answer;
 mod commit;
 mod history;
+mod issue;
 mod link;
 mod person;
 mod repository;
@@ -159,6 +160,11 @@ fn one_repository(
         Part::Commits => place.commits(),
         Part::Commit(name) => place.commit(name),
         Part::Compare(base, head) => place.compare(base, head),
+        Part::Issues => place.issues(),
+        Part::Issue(number, of) => place.of_issue(*number, *of),
+        Part::Pulls => place.pulls(),
+        Part::Pull(number) => place.of_pull(*number, false),
+        Part::Reviews(number) => place.of_pull(*number, true),
         Part::Unknown => not_found(),
     })
 }

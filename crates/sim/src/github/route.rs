@@ -1,6 +1,7 @@
 //! Reads what a request asks for from its path and query.
 //! Must never look at a world.
 
+use super::issue::Of;
 use crate::report::Endpoint;
 use crate::rest::decode;
 
@@ -41,6 +42,11 @@ pub(crate) enum Part {
     Commits,
     Commit(String),
     Compare(String, String),
+    Issues,
+    Issue(u64, Of),
+    Pulls,
+    Pull(u64),
+    Reviews(u64),
     Unknown,
 }
 
@@ -79,6 +85,10 @@ impl Route {
             Self::Repo(_, Part::Branches | Part::Branch(_)) => Endpoint::Branches,
             Self::Repo(_, Part::Commits | Part::Commit(_)) => Endpoint::Commits,
             Self::Repo(_, Part::Compare(..)) => Endpoint::Compare,
+            Self::Repo(_, Part::Issues | Part::Issue(_, Of::Itself)) => Endpoint::RepoIssues,
+            Self::Repo(_, Part::Issue(_, Of::Timeline)) => Endpoint::Timeline,
+            Self::Repo(_, Part::Pulls | Part::Pull(_)) => Endpoint::Pulls,
+            Self::Repo(_, Part::Reviews(_)) => Endpoint::Reviews,
             _ => Endpoint::Other,
         }
     }
@@ -96,8 +106,24 @@ impl Part {
             ("compare", both) => both
                 .split_once("...")
                 .map_or(Self::Unknown, |(base, head)| Self::Compare(decode(base), decode(head))),
+            ("issues", "") => Self::Issues,
+            ("pulls", "") => Self::Pulls,
+            ("issues" | "pulls", below) => Self::numbered(word, below).unwrap_or(Self::Unknown),
             _ => Self::Unknown,
         }
+    }
+
+    /// Reads what stands below a list: a number, and what of that is asked for.
+    fn numbered(list: &str, below: &str) -> Option<Self> {
+        let (number, rest) = below.split_once('/').unwrap_or((below, ""));
+        let number = number.parse().ok()?;
+        Some(match (list, rest) {
+            ("issues", "") => Self::Issue(number, Of::Itself),
+            ("issues", "timeline") => Self::Issue(number, Of::Timeline),
+            ("pulls", "") => Self::Pull(number),
+            ("pulls", "reviews") => Self::Reviews(number),
+            _ => return None,
+        })
     }
 }
 
@@ -109,7 +135,7 @@ pub(crate) fn below_repository(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Address, Listing, Part, Route, below_repository};
+    use super::{Address, Listing, Of, Part, Route, below_repository};
 
     #[test]
     fn names_with_slashes_are_read_encoded_and_plain() {
@@ -121,7 +147,13 @@ mod tests {
             ("/repos/o/r/branches/feature/x", Part::Branch("feature/x".to_owned())),
             ("/repos/o/r/compare/feature%2Fx...50%25-off", compare),
             ("/repos/o/r/commits", Part::Commits),
-            ("/repos/o/r/pulls", Part::Unknown),
+            ("/repos/o/r/pulls", Part::Pulls),
+            ("/repos/o/r/pulls/7/reviews", Part::Reviews(7)),
+            ("/repos/o/r/issues/7", Part::Issue(7, Of::Itself)),
+            ("/repos/o/r/issues/7/timeline", Part::Issue(7, Of::Timeline)),
+            ("/repos/o/r/issues/seven", Part::Unknown),
+            ("/repos/o/r/issues/7/labels", Part::Unknown),
+            ("/repos/o/r/hooks", Part::Unknown),
         ] {
             assert_eq!(Route::read(path), Route::Repo(name(), part), "{path}");
         }

@@ -11,7 +11,7 @@ use super::project::account;
 use super::{API, WEB};
 use crate::lock::read;
 use crate::rest::{Answer, Page, Query};
-use crate::world::{MergeRequest, MergeRequestState, State};
+use crate::world::{MergeRequest, MergeRequestState, Note, State};
 
 /// What a list may be asked for.
 const STATES: [&str; 5] = ["opened", "closed", "merged", "locked", "all"];
@@ -92,6 +92,37 @@ impl Place<'_> {
         }
     }
 
+    /// Lists what was said of a merge request, the latest first unless asked otherwise.
+    pub(super) fn notes(&self, iid: u64) -> Answer {
+        let known: [(&str, &[&str]); 2] =
+            [("order_by", &["created_at", "updated_at"]), ("sort", &["asc", "desc"])];
+        for (key, words) in known {
+            if self.query.get(key).is_some_and(|value| !words.contains(&value.as_str())) {
+                return error(400, &format!("{key} does not have a valid value"));
+            }
+        }
+        let listed = read(&self.repository.merge_requests);
+        let Some(it) = listed.iter().find(|it| it.iid == iid) else { return refusal(404, "404 Not found") };
+        let mut said = it.remarks();
+        if self.query.get("sort").as_deref() != Some("asc") {
+            said.reverse();
+        }
+        let page = Page::read(&self.query, PER_PAGE);
+        let shown = said[page.range(said.len())].iter().map(|note| self.note(it, note)).collect();
+        let answer = Answer::value(&Value::Array(shown));
+        self.paths.numbered(answer, &self.query, page, Entries::Counted(said.len()))
+    }
+
+    fn note(&self, it: &MergeRequest, note: &Note) -> Value {
+        let at = utc(note.at_ms);
+        json!({
+            "id": note.id, "type": null, "body": note.body, "author": account(&note.author), "created_at": at,
+            "updated_at": at, "system": note.system, "noteable_id": it.id, "noteable_type": "MergeRequest",
+            "project_id": self.repository.id, "resolvable": false, "confidential": false, "internal": false,
+            "imported": false, "imported_from": "none", "noteable_iid": it.iid, "commands_changes": {},
+        })
+    }
+
     fn show(&self, it: &MergeRequest) -> Value {
         let (path, project, iid) = (self.identity.full_name(), self.repository.id, it.iid);
         let own = format!("{API}/projects/{project}/merge_requests/{iid}");
@@ -118,7 +149,8 @@ impl Place<'_> {
             "merged_at": it.merged.as_ref().map(|(at_ms, _)| utc(*at_ms)),
             "closed_by": it.closed.as_ref().map(|(_, by)| account(by)),
             "closed_at": it.closed.as_ref().map(|(at_ms, _)| utc(*at_ms)),
-            "target_branch": it.target_branch, "source_branch": it.source_branch, "user_notes_count": it.notes,
+            "target_branch": it.target_branch, "source_branch": it.source_branch,
+            "user_notes_count": it.remarks().iter().filter(|it| !it.system).count(),
             "upvotes": 0, "downvotes": 0, "author": account(&it.author), "assignees": [account(&it.author)],
             "assignee": account(&it.author), "reviewers": [], "source_project_id": project,
             "target_project_id": project, "labels": it.labels, "draft": draft, "imported": false,

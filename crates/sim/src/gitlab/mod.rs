@@ -116,5 +116,6 @@ fn one_project(world: &World, address: &Address, part: &Part, ask: &Ask<'_>) -> 
         Part::MergeBase => place.merge_base(),
         Part::MergeRequests => place.merge_requests(),
         Part::MergeRequest(iid) => place.merge_request(*iid),
+        Part::Notes(iid) => place.notes(*iid),
     })
 }

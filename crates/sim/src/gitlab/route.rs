@@ -33,6 +33,7 @@ pub(crate) enum Part {
     MergeBase,
     MergeRequests,
     MergeRequest(u64),
+    Notes(u64),
 }
 
 impl Route {
@@ -60,6 +61,7 @@ impl Route {
             Self::Project(_, Part::Compare) => Endpoint::Compare,
             Self::Project(_, Part::MergeBase) => Endpoint::MergeBase,
             Self::Project(_, Part::MergeRequests | Part::MergeRequest(_)) => Endpoint::MergeRequests,
+            Self::Project(_, Part::Notes(_)) => Endpoint::Notes,
             _ => Endpoint::Other,
         }
     }
@@ -83,6 +85,7 @@ impl Part {
             ["repository", "merge_base"] => Self::MergeBase,
             ["merge_requests"] => Self::MergeRequests,
             ["merge_requests", iid] => Self::MergeRequest(iid.parse().ok()?),
+            ["merge_requests", iid, "notes"] => Self::Notes(iid.parse().ok()?),
             _ => return None,
         })
     }

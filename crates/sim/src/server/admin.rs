@@ -25,8 +25,8 @@ const CONTROL_BYTES_MAX: usize = 64 << 10;
 /// What is here, for whoever looks.
 const HELP: &str = "GET /github/…, GET /gitlab/api/v4/…, GET /jira/cloud/…, GET /jira/dc/…, GET /__sim/report, \
                     POST /__sim/reset, GET /__sim/truth[?repository=OWNER/NAME], POST /__sim/github/repos/OWNER/NAME, \
-                    GET /__sim/gitlab/truth?repository=OWNER/NAME, GET /__sim/jira/truth, POST /__sim/jira, \
-                    POST /__sim/clock, POST /__sim/work, GET and POST /__sim/hooks";
+                    GET /__sim/gitlab/truth?repository=OWNER/NAME, GET /__sim/github/truth?repository=OWNER/NAME, \
+                    GET /__sim/jira/truth, POST /__sim/jira, POST /__sim/clock, POST /__sim/work, GET and POST /__sim/hooks";
 /// Where the Jira site is changed, and the clock is set.
 const JIRA: &str = "/__sim/jira";
 const CLOCK: &str = "/__sim/clock";
@@ -46,8 +46,13 @@ const CONTROLS: &str = "{\"rename\":\"OWNER/NAME\"}, {\"state\":\"ok|empty|gone|
     {\"archive\":true}, {\"push\":{\"branch\":…,\"commits\":1,\"days_old\":0}}, {\"create_branch\":{\"name\":…,\"from\":…}}, \
     {\"merge\":{\"branch\":…,\"into\":…}}, {\"force_push\":{\"branch\":…}}, {\"delete_branch\":{\"branch\":…}}, \
     {\"open_merge_request\":{\"branch\":…,\"into\":…,\"title\":…}}, \
-    {\"edit_merge_request\":{\"iid\":1,\"title\":…,\"labels\":[…]}}, {\"close_merge_request\":{\"iid\":1}} and \
-    {\"reopen_merge_request\":{\"iid\":1}}, {\"delete_merge_request\":{\"iid\":1}} are allowed";
+    {\"edit_merge_request\":{\"iid\":1,\"title\":…,\"labels\":[…]}}, {\"close_merge_request\":{\"iid\":1}}, \
+    {\"reopen_merge_request\":{\"iid\":1}}, {\"delete_merge_request\":{\"iid\":1}}, {\"open_issue\":{\"title\":…}}, {\"open_pull\":{\"title\":…}}, \
+    {\"edit_issue\":{\"number\":1,\"title\":…,\"labels\":[…]}}, {\"comment_issue\":{\"number\":1,\"text\":…}}, \
+    {\"close_issue\":{\"number\":1}}, {\"merge_pull\":{\"number\":1}}, \
+    {\"review_pull\":{\"number\":1,\"state\":\"approved\"}}, {\"push_pull\":{\"number\":1}}, \
+    {\"happen_to_issue\":{\"number\":1,\"event\":…}}, {\"delete_issue\":{\"number\":1}} and \
+    {\"transfer_issue\":{\"number\":1,\"to\":\"OWNER/NAME\"}} are allowed";
 
 impl Service {
     /// Answers a request to the simulator itself.
@@ -64,6 +69,7 @@ impl Service {
             (&Method::GET, "/__sim/gitlab/truth") => {
                 blocking(move || merge_requests(&self.world, &query)).await
             }
+            (&Method::GET, "/__sim/github/truth") => blocking(move || issues(&self.world, &query)).await,
             (&Method::GET, "/__sim/jira/truth") => {
                 blocking(move || reply(StatusCode::OK, &self.world.site().truth())).await
             }
@@ -118,6 +124,14 @@ fn merge_requests(world: &World, query: &str) -> Response<Sending> {
     let name = decode(query.strip_prefix("repository=").unwrap_or_default());
     match world.merge_requests(&name) {
         Ok(told) => reply(StatusCode::OK, &json!({ "merge_requests": told })),
+        Err(error) => refuse(status(&error), error),
+    }
+}
+
+fn issues(world: &World, query: &str) -> Response<Sending> {
+    let name = decode(query.strip_prefix("repository=").unwrap_or_default());
+    match world.issues(&name) {
+        Ok(told) => reply(StatusCode::OK, &json!({ "issues": told })),
         Err(error) => refuse(status(&error), error),
     }
 }
@@ -187,11 +201,13 @@ fn status(error: &Error) -> StatusCode {
         Error::UnknownRepository(_)
         | Error::UnknownBranch { .. }
         | Error::UnknownMergeRequest { .. }
+        | Error::UnknownIssue { .. }
         | Error::UnknownInSite(_) => StatusCode::NOT_FOUND,
         Error::NameTaken(_)
         | Error::BranchTaken { .. }
         | Error::NotSeeded(_)
         | Error::WrongMergeRequest { .. }
+        | Error::WrongIssue { .. }
         | Error::WrongSprint { .. }
         | Error::NoSprints(_) => StatusCode::CONFLICT,
         Error::BadName(_) | Error::BadHook(_) | Error::UnknownZone(_) => StatusCode::BAD_REQUEST,

@@ -94,6 +94,75 @@ pub enum Control {
         /// Its number in the repository.
         iid: u64,
     },
+    /// Opens an issue.
+    OpenIssue {
+        /// What it is called.
+        title: String,
+    },
+    /// Opens a pull request.
+    OpenPull {
+        /// What it is called.
+        title: String,
+    },
+    /// Gives an issue another title or other labels.
+    EditIssue {
+        /// Its number in the repository.
+        number: u64,
+        /// The new title.
+        #[serde(default)]
+        title: Option<String>,
+        /// The new labels.
+        #[serde(default)]
+        labels: Option<Vec<String>>,
+    },
+    /// Comments on an issue.
+    CommentIssue {
+        /// Its number in the repository.
+        number: u64,
+        /// What is said.
+        text: String,
+    },
+    /// Closes an issue.
+    CloseIssue {
+        /// Its number in the repository.
+        number: u64,
+    },
+    /// Merges a pull request.
+    MergePull {
+        /// Its number in the repository.
+        number: u64,
+    },
+    /// Reviews a pull request.
+    ReviewPull {
+        /// Its number in the repository.
+        number: u64,
+        /// What it came to.
+        state: String,
+    },
+    /// Gives a pull request another head without changing its time.
+    PushPull {
+        /// Its number in the repository.
+        number: u64,
+    },
+    /// Lets something of any kind happen to an issue.
+    HappenToIssue {
+        /// Its number in the repository.
+        number: u64,
+        /// What.
+        event: String,
+    },
+    /// Deletes an issue.
+    DeleteIssue {
+        /// Its number in the repository.
+        number: u64,
+    },
+    /// Moves an issue into another repository.
+    TransferIssue {
+        /// Its number in the repository.
+        number: u64,
+        /// The other repository, `owner/name`.
+        to: String,
+    },
 }
 
 /// When new commits are dated, in seconds.
@@ -136,6 +205,19 @@ impl World {
             Control::CloseMergeRequest { iid } => self.close_merge_request(repository, *iid),
             Control::ReopenMergeRequest { iid } => self.reopen_merge_request(repository, *iid),
             Control::DeleteMergeRequest { iid } => self.delete_merge_request(repository, *iid),
+            Control::OpenIssue { title } => self.open_issue(repository, title).map(drop),
+            Control::OpenPull { title } => self.open_pull(repository, title).map(drop),
+            Control::EditIssue { number, title, labels } => {
+                self.edit_issue(repository, *number, title.as_deref(), labels.as_deref())
+            }
+            Control::CommentIssue { number, text } => self.comment_issue(repository, *number, text),
+            Control::CloseIssue { number } => self.close_issue(repository, *number, true),
+            Control::MergePull { number } => self.merge_pull(repository, *number),
+            Control::ReviewPull { number, state } => self.review_pull(repository, *number, state),
+            Control::PushPull { number } => self.push_pull(repository, *number).map(drop),
+            Control::HappenToIssue { number, event } => self.happen_to_issue(repository, *number, event),
+            Control::DeleteIssue { number } => self.delete_issue(repository, *number),
+            Control::TransferIssue { number, to } => self.transfer_issue(repository, *number, to).map(drop),
         }
     }
 

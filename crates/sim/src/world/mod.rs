@@ -8,6 +8,7 @@ mod follow;
 mod git;
 mod graph;
 mod history;
+mod issue;
 mod merge_request;
 mod prose;
 mod repository;
@@ -27,7 +28,8 @@ pub use self::control::Control;
 pub use self::delivery::{Delivery, Hook, Mishaps, Outbox, signed};
 pub(crate) use self::graph::Graph;
 pub(crate) use self::history::History;
-pub use self::merge_request::{Account, MergeRequest, MergeRequestState};
+pub use self::issue::{Issue, IssueEvent, IssueGone, Pull};
+pub use self::merge_request::{Account, MergeRequest, MergeRequestState, Note};
 pub use self::repository::State;
 pub(crate) use self::repository::{Identity, Links, Repository};
 pub(crate) use self::sha::Sha;
@@ -53,6 +55,10 @@ pub enum WorldSource {
     },
 }
 
+/// So many commits have an issue, up to so many issues, where nobody says how many there are.
+const ISSUE_COMMITS: usize = 10;
+const ISSUES_MAX: usize = 40;
+
 /// The first repository's number; high enough to look like a real one.
 const FIRST_ID: u64 = 417_300_001;
 
@@ -67,7 +73,12 @@ pub struct World {
 
 impl World {
     /// Builds the world. Blocks: it may read a whole git history.
-    pub(crate) fn build(source: &WorldSource, site: Site, seed: u64) -> Result<Self, Error> {
+    pub(crate) fn build(
+        source: &WorldSource,
+        issues: Option<usize>,
+        site: Site,
+        seed: u64,
+    ) -> Result<Self, Error> {
         let repositories = match source {
             WorldSource::Git(path) => vec![Repository::git(FIRST_ID, Path::new(path))?],
             WorldSource::Seeded { seed, repos, commits } => {
@@ -75,7 +86,9 @@ impl World {
                     let identity = Identity::new("acme", &format!("repo-{number}"));
                     let graph = seeded::generate(*seed, number, *commits);
                     let merge_requests = merge_request::generate(&graph, id - FIRST_ID);
-                    Repository::seeded(id, identity, graph, merge_requests)
+                    let count = issues.unwrap_or((*commits / ISSUE_COMMITS).min(ISSUES_MAX));
+                    let issues = issue::generate(*seed, id - FIRST_ID, count);
+                    Repository::seeded(id, identity, graph, (merge_requests, issues))
                 };
                 (1..=*repos).zip(FIRST_ID..).map(make).collect()
             }

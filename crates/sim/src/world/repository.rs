@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::follow::Follower;
 use super::graph::Graph;
 use super::history::History;
+use super::issue::Issue;
 use super::merge_request::MergeRequest;
 use super::sha::Sha;
 use crate::error::Error;
@@ -84,6 +85,8 @@ pub(crate) struct Repository {
     pub(crate) identity: RwLock<Identity>,
     /// Its merge requests, in the order of their numbers; a git repository has none.
     pub(crate) merge_requests: RwLock<Vec<MergeRequest>>,
+    /// Its issues and pull requests at GitHub, in the order of their numbers; a git repository has none.
+    pub(crate) issues: RwLock<Vec<Issue>>,
     history: RwLock<Arc<History>>,
     follower: Option<Follower>,
 }
@@ -94,11 +97,11 @@ impl Repository {
         id: u64,
         identity: Identity,
         graph: Graph,
-        merge_requests: Vec<MergeRequest>,
+        (merge_requests, issues): (Vec<MergeRequest>, Vec<Issue>),
     ) -> Self {
         let history = RwLock::new(Arc::new(History::new(graph)));
         let (identity, merge_requests) = (RwLock::new(identity), RwLock::new(merge_requests));
-        Self { id, identity, merge_requests, history, follower: None }
+        Self { id, identity, merge_requests, issues: RwLock::new(issues), history, follower: None }
     }
 
     /// Opens a git repository and reads its branches.
@@ -106,8 +109,8 @@ impl Repository {
         let follower = Follower::open(path)?;
         let history = RwLock::new(Arc::new(History::new(Graph::git())));
         let identity = RwLock::new(Identity::new("local", follower.folder()));
-        let merge_requests = RwLock::default();
-        let repository = Self { id, identity, merge_requests, history, follower: Some(follower) };
+        let (merge_requests, issues) = (RwLock::default(), RwLock::default());
+        let repository = Self { id, identity, merge_requests, issues, history, follower: Some(follower) };
         repository.current()?;
         Ok(repository)
     }

@@ -67,7 +67,7 @@ async fn every_refusal_has_its_status_and_says_why() {
     for (target, status, message) in [
         ("/repos/acme/none".to_owned(), 404, "Not Found"),
         ("/repos/acme/repo-2/branches".to_owned(), 404, "Not Found"),
-        ("/repos/acme/repo-1/pulls".to_owned(), 404, "Not Found"),
+        ("/repos/acme/repo-1/hooks".to_owned(), 404, "Not Found"),
         ("/orgs/nobody/repos".to_owned(), 404, "Not Found"),
         ("/repos/acme/repo-1/branches/none".to_owned(), 404, "Branch not found"),
         ("/repos/acme/repo-1/commits?sha=none".to_owned(), 404, "Not Found"),

@@ -18,6 +18,8 @@ mod gitlab;
 #[cfg(test)]
 mod history;
 #[cfg(test)]
+mod issue;
+#[cfg(test)]
 mod jira;
 #[cfg(test)]
 mod limit;

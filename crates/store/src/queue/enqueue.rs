@@ -188,6 +188,7 @@ pub(crate) async fn enqueue(
         adopt(conn, request.source, sync, place.0, now).await?;
         run_again(conn, request.source, sync, place.0).await?;
     }
+    lane::reread(conn, request.source, &streams.names(), now).await?;
     let opened = lane::open(conn, request.source, (request.group.name, &streams.names()), now).await?;
     let row = conn.one("select count(*) as jobs from jobs where sync_id = $1", args![sync]).await?;
     let jobs = row.count("jobs")?;

@@ -6,7 +6,7 @@ use domain::id::{SourceId, SyncId};
 use domain::job::{JobState, Lane, SyncState};
 use domain::policy::ledger::Class;
 use domain::trigger::Trigger;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::AssertSqlSafe;
 
 use super::turn::begins;
@@ -23,6 +23,29 @@ const LEFT: &str = "checkpoints as place join partitions as partition on partiti
         and not exists (select 1 from jobs where jobs.source_id = place.source_id and jobs.stream = place.stream
             and jobs.partition = place.partition and jobs.lane = place.lane
             and jobs.state in ('available', 'scheduled', 'retryable', 'running'))";
+
+/// How long after a reread its partition is read again. What a reread is for changes without saying so, so it has to be
+/// looked at again and again; an hour is four syncs of a group that is synced every quarter of one.
+const REREAD_EVERY: SignedDuration = SignedDuration::from_hours(1);
+
+/// Opens the rereads of a group that ended long enough ago, or by a clock that was ahead. Each goes on where its last page
+/// left it, which is its start.
+pub(crate) async fn reread(
+    conn: &mut Conn,
+    source: SourceId,
+    streams: &[[&'static str; 1]],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = format!(
+        "update checkpoints set ended_at = null
+         where source_id = $1 and lane = 'reread' and (ended_at <= $3 or ended_at > $4)
+             and stream in (select t.value ->> 0 from {})",
+        each(conn, "$2"),
+    );
+    let before = now.saturating_sub(REREAD_EVERY).unwrap_or(now);
+    conn.execute(AssertSqlSafe(sql), args![source, to_json(&streams)?, before, now]).await?;
+    Ok(())
+}
 
 /// Makes the jobs of all lanes of a group that have something left to read: also of those whose job failed, was cancelled,
 /// or went with a process. Says whether there were any.

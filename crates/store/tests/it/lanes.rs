@@ -17,6 +17,7 @@ for_each_database!(
     a_listing_begins_the_lanes_of_what_it_finds,
     a_partition_that_was_read_before_gets_no_lanes,
     a_job_that_an_earlier_sync_left_runs_once_more_when_asked_for,
+    a_reread_begins_again_an_hour_after_its_end,
 );
 
 fn with_lanes(stream: &'static str, key: &str) -> Partition {
@@ -181,4 +182,28 @@ async fn a_job_that_an_earlier_sync_left_runs_once_more_when_asked_for(database:
     assert_eq!(again.job, resumed.job);
     complete(&store, &again, at(105)).await;
     assert_eq!(claim(&store, at(106)).await, [], "once more, and not for ever");
+}
+
+async fn a_reread_begins_again_an_hour_after_its_end(database: &Database) {
+    let start_of = [Lane::Forward, Lane::Reread].map(|it| (it, cursor(json!(it.as_str()))));
+    let partition = Partition { start: start_of.into(), ..partition("branches", "1") };
+    let (store, source) = begin(database, vec![partition]).await;
+    let lanes_at = async |seconds: i64| {
+        start(&store, source, at(seconds)).await;
+        let held = claim(&store, at(seconds)).await;
+        for lease in &held {
+            read_to(&store, lease, seconds, at(seconds)).await;
+            complete(&store, lease, at(seconds)).await;
+        }
+        lanes(&held)
+    };
+    let (forward, both) = (vec![Lane::Forward], vec![Lane::Forward, Lane::Reread]);
+    assert_eq!(lanes_at(10).await, both);
+    assert_eq!(lanes_at(20).await, forward);
+    assert_eq!(lanes_at(3609).await, forward, "not an hour yet");
+    assert_eq!(lanes_at(3610).await, both);
+    assert_eq!(lanes_at(7000).await, forward);
+    assert_eq!(lanes_at(7210).await, both);
+    // A clock that was set back does not keep it from being read.
+    assert_eq!(lanes_at(5000).await, both);
 }

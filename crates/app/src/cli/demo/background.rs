@@ -182,10 +182,11 @@ impl Background<'_> {
                 // The workers have more patience with the database, and say so when it ends.
                 continue;
             };
-            it.is_running = recent.first().is_some_and(|sync| sync.state == SyncState::Running);
+            it.is_running = recent.iter().any(|sync| sync.state == SyncState::Running);
             let now = self.service.clock().now();
             let told = it.told;
-            let new = recent.iter().rev().filter(|sync| Some(sync.id) > told);
+            // Of the group that the board is about; what else the source is synced by has its own pace.
+            let new = recent.iter().rev().filter(|sync| Some(sync.id) > told && sync.group == it.kept.group);
             for sync in new.filter(|sync| sync.state != SyncState::Running) {
                 it.told = Some(sync.id);
                 it.kept.syncs += 1;

@@ -20,7 +20,7 @@ async fn an_interrupted_sync_goes_on_with_the_next_start() {
     let sim = simulate(options).await;
     let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
     sandbox.add(&sim, "").await;
-    let child = sandbox.command("sync start --wait --json").spawn().unwrap();
+    let child = sandbox.command("sync start --group commits --wait --json").spawn().unwrap();
     while sim.report().in_flight_max == 0 {
         tokio::task::yield_now().await;
     }
@@ -33,7 +33,7 @@ async fn an_interrupted_sync_goes_on_with_the_next_start() {
     sim.stop().await;
 
     let sim = simulate(sim::Options { listen: port, ..world() }).await;
-    let ended = sandbox.ends(0, "sync start --wait --json").await.json();
+    let ended = sandbox.ends(0, "sync start --group commits --wait --json").await.json();
     assert_eq!((&ended["id"], &ended["state"]), (&left["id"], &"completed".into()));
     assert!(sim.report().violations.is_empty());
 }

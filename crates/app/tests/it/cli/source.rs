@@ -37,7 +37,7 @@ async fn a_source_lives() {
     assert_eq!(updated["credential"], true, "what is not said stays as it is");
     assert_eq!(updated["baseUrl"], url.as_str());
 
-    sandbox.ends(0, "sync start --source acme --wait").await;
+    sandbox.ends(0, "sync start --group commits --source acme --wait").await;
     let shown = sandbox.ends(0, "source show acme --json").await.json();
     assert_eq!(shown["landed"]["github_repositories"], 1);
     assert_eq!(shown["lastSync"]["state"], "completed");
@@ -87,7 +87,7 @@ async fn a_source_is_switched_off_and_on() {
     sandbox.add(&sim, "--repo acme/repo-1").await;
     let off = sandbox.ends(0, "source disable acme --json").await.json();
     assert_eq!((&off["name"], &off["enabled"]), (&"acme".into(), &false.into()));
-    let refused = sandbox.ends(4, "sync start --source acme --wait --json").await.json();
+    let refused = sandbox.ends(4, "sync start --group commits --source acme --wait --json").await.json();
     assert_eq!((&refused["state"], &refused["decision"]["reason"]), (&"refused".into(), &"disabled".into()));
     assert!(refused["message"].as_str().unwrap().contains("syncline source enable acme"), "{refused}");
     assert_eq!(sim.report().requests, 0);
@@ -103,7 +103,7 @@ async fn a_source_is_switched_off_and_on() {
     let on = sandbox.ends(0, "source enable acme").await.stdout;
     assert!(on.contains("syncline sync start --source acme"), "{on}");
     assert_eq!(sandbox.ends(0, "source list --json").await.json()["sources"][0]["enabled"], true);
-    sandbox.ends(0, "sync start --source acme --wait").await;
+    sandbox.ends(0, "sync start --group commits --source acme --wait").await;
     assert_eq!(sandbox.ends(2, "source disable nobody --json").await.json()["error"]["code"], "unknown");
 }
 
@@ -113,12 +113,12 @@ async fn a_credential_and_a_choice_can_be_taken_back() {
     let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
     let update = "source add github --name acme --update --json";
     sandbox.add(&sim, "--repo acme/repo-1").await;
-    sandbox.ends(0, "sync start --wait").await;
+    sandbox.ends(0, "sync start --group commits --wait").await;
     // All that the credential sees, and back to one.
     let all = sandbox.ends(0, &format!("{update} --all")).await.json();
     assert_eq!(all["options"]["repos"], serde_json::json!([]));
     assert!(sandbox.ends(0, "source show acme").await.stdout.contains("all that the credential sees"));
-    sandbox.ends(0, "sync start --wait").await;
+    sandbox.ends(0, "sync start --group commits --wait").await;
     let landed = async || sandbox.ends(0, "source show acme --json").await.json()["landed"].clone();
     assert_eq!(landed().await["github_repositories"], 3);
     // What nobody may see without a credential cannot be read without one.
@@ -138,7 +138,7 @@ async fn a_name_used_again_elsewhere_is_another_source() {
     let (sim, elsewhere) = (simulate(world()).await, simulate(world()).await);
     let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
     sandbox.add(&sim, "--repo acme/repo-1").await;
-    sandbox.ends(0, "sync start --wait").await;
+    sandbox.ends(0, "sync start --group commits --wait").await;
     let shown = async || sandbox.ends(0, "source show acme --json").await.json();
     let first = shown().await;
     sandbox.ends(0, "source remove acme --yes").await;

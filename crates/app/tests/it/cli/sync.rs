@@ -13,7 +13,7 @@ async fn a_sync_is_one_object_and_a_second_one_is_all_304() {
     let sim = simulate(world()).await;
     let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
     sandbox.add(&sim, "").await;
-    let first = sandbox.ends(0, "sync start --source acme --wait --json").await.json();
+    let first = sandbox.ends(0, "sync start --group commits --source acme --wait --json").await.json();
     assert_eq!(first["state"], "completed");
     assert!(number(&first, "id") > 0 && number(&first, "jobs") == 7, "{first}");
     assert!(number(&first, "records") > 120, "three repositories of forty commits: {first}");
@@ -27,7 +27,7 @@ async fn a_sync_is_one_object_and_a_second_one_is_all_304() {
     assert_eq!(landed["commits"], commits);
 
     sim.reset_report();
-    let second = sandbox.ends(0, "sync start --source acme --wait --json").await.json();
+    let second = sandbox.ends(0, "sync start --group commits --source acme --wait --json").await.json();
     let report = sim.report();
     assert_eq!(second["state"], "completed");
     assert_eq!((number(&second, "records"), number(&second, "rowsWritten")), (0, 0), "{second}");
@@ -42,7 +42,7 @@ async fn without_waiting_a_sync_is_only_entered() {
     let sim = simulate(world()).await;
     let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
     sandbox.add(&sim, "--repo acme/repo-1").await;
-    let entered = sandbox.ends(0, "sync start --source acme --json").await.json();
+    let entered = sandbox.ends(0, "sync start --group commits --source acme --json").await.json();
     assert_eq!((&entered["state"], &entered["jobs"]), (&"running".into(), &1.into()));
     assert_eq!(sim.report().requests, 0);
     let status = sandbox.ends(0, "status --json").await.json();
@@ -51,14 +51,14 @@ async fn without_waiting_a_sync_is_only_entered() {
         (&"syncing".into(), &false.into())
     );
 
-    let refused = sandbox.ends(4, "sync start --source acme --json").await.json();
+    let refused = sandbox.ends(4, "sync start --group commits --source acme --json").await.json();
     assert_eq!(refused["decision"]["reason"], "already_syncing");
     assert_eq!((&refused["id"], &refused["state"]), (&entered["id"], &"running".into()), "the one that runs");
     assert!(refused["message"].as_str().unwrap().contains("--wait"), "{refused}");
-    let text = sandbox.ends(4, "sync start --source acme").await.stdout;
+    let text = sandbox.ends(4, "sync start --group commits --source acme").await.stdout;
     assert!(text.contains("refused: `acme` is being synced already"), "{text}");
 
-    let joined = sandbox.ends(0, "sync start --source acme --wait --json").await.json();
+    let joined = sandbox.ends(0, "sync start --group commits --source acme --wait --json").await.json();
     assert_eq!((&joined["id"], &joined["state"]), (&entered["id"], &"completed".into()));
     let status = sandbox.ends(0, "status --json").await.json();
     assert_eq!(
@@ -72,19 +72,19 @@ async fn what_is_configured_decides() {
     let sim = simulate(world()).await;
     let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
     sandbox.add(&sim, "").await;
-    sandbox.ends(0, "sync start --wait").await;
+    sandbox.ends(0, "sync start --group commits --wait").await;
     let left = 5000 - sim.report().requests;
 
     sandbox.write("syncline.toml", "manual_cooldown = \"commits=1h\"\n");
-    let refused = sandbox.ends(4, "sync start --wait --json").await.json();
+    let refused = sandbox.ends(4, "sync start --group commits --wait --json").await.json();
     assert_eq!(refused["decision"]["reason"], "cooldown_active", "{refused}");
     let rest = number(&refused["decision"]["metadata"], "cooldownMs");
     assert!((3_000_000..=3_600_000).contains(&rest), "{refused}");
     sandbox.write("syncline.toml", "manual_cooldown = \"commits=1h\"\nstale_after = \"0s\"\n");
-    sandbox.ends(0, "sync start --wait").await;
+    sandbox.ends(0, "sync start --group commits --wait").await;
 
     sandbox.write("syncline.toml", "budget_floor = 5000\nbudget_floor_percent = 100\n");
-    let refused = sandbox.ends(4, "sync start --wait --json").await.json();
+    let refused = sandbox.ends(4, "sync start --group commits --wait --json").await.json();
     let numbers = &refused["decision"]["metadata"];
     assert_eq!(refused["decision"]["reason"], "rate_limited", "{refused}");
     assert_eq!(number(numbers, "requiredBudget"), 5000);
@@ -92,7 +92,7 @@ async fn what_is_configured_decides() {
     let status = sandbox.ends(0, "status --json").await.json();
     assert_eq!(status["sources"][0]["canSyncNow"], false, "{status}");
     sandbox.write("syncline.toml", "");
-    sandbox.ends(0, "sync start --wait").await;
+    sandbox.ends(0, "sync start --group commits --wait").await;
 }
 
 #[tokio::test]
@@ -100,12 +100,12 @@ async fn a_sync_can_be_cancelled_once() {
     let sim = simulate(world()).await;
     let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
     sandbox.add(&sim, "").await;
-    let id = number(&sandbox.ends(0, "sync start --json").await.json(), "id");
+    let id = number(&sandbox.ends(0, "sync start --group commits --json").await.json(), "id");
     let cancelled = sandbox.ends(0, &format!("sync cancel {id} --json")).await.json();
     assert_eq!((&cancelled["cancelled"], &cancelled["state"]), (&true.into(), &"cancelled".into()));
     assert!(sandbox.ends(4, &format!("sync cancel {id}")).await.stdout.contains("had ended already"));
     assert_eq!(sandbox.ends(2, "sync cancel 99 --json").await.json()["error"]["code"], "unknown");
-    sandbox.ends(0, "sync start --wait").await;
+    sandbox.ends(0, "sync start --group commits --wait").await;
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn a_failed_sync_says_why_and_what_to_do() {
     let sim = simulate(options).await;
     let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
     sandbox.add(&sim, "--repo acme/repo-1 acme/repo-2").await;
-    let partial = sandbox.ends(3, "sync start --wait --json").await.json();
+    let partial = sandbox.ends(3, "sync start --group commits --wait --json").await.json();
     assert_eq!(partial["state"], "partial");
     assert_eq!(partial["errors"][0]["code"], "denied");
     assert!(
@@ -127,7 +127,7 @@ async fn a_failed_sync_says_why_and_what_to_do() {
     assert_eq!(status["sources"][0]["lastSyncError"]["code"], "denied");
 
     sandbox.ends(0, "source add github --name acme --update --repo acme/no-such").await;
-    let failed = sandbox.ends(1, "sync start --wait").await;
+    let failed = sandbox.ends(1, "sync start --group commits --wait").await;
     assert!(
         failed.stdout.contains("✗ failed") && failed.stdout.contains("check the spelling"),
         "{}",
@@ -141,7 +141,7 @@ async fn a_wrong_key_loses_nothing() {
     let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
     sandbox.add(&sim, "").await;
     let sandbox = sandbox.set("SYNCLINE_KEY", &"ab".repeat(32));
-    let said = sandbox.ends(5, "sync start --wait --json").await.json();
+    let said = sandbox.ends(5, "sync start --group commits --wait --json").await.json();
     assert_eq!(said["errors"][0]["code"], "wrong_key", "{said}");
     let message = said["errors"][0]["message"].as_str().unwrap();
     assert!(message.contains("SYNCLINE_KEY") && message.contains("--update"), "{message}");
@@ -153,7 +153,10 @@ async fn a_wrong_key_loses_nothing() {
     // The old key is back: it goes on as if nothing had been.
     let key = std::fs::read_to_string(sandbox.path("syncline.key")).unwrap();
     let sandbox = sandbox.set("SYNCLINE_KEY", key.trim());
-    assert_eq!(sandbox.ends(0, "sync start --wait --json").await.json()["state"], "completed");
+    assert_eq!(
+        sandbox.ends(0, "sync start --group commits --wait --json").await.json()["state"],
+        "completed"
+    );
 }
 
 #[tokio::test]
@@ -161,9 +164,11 @@ async fn a_sync_is_shown_with_its_jobs() {
     let sim = simulate(world()).await;
     let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
     assert!(sandbox.ends(0, "sync status").await.stdout.contains("no sync yet"));
-    assert!(sandbox.ends(2, "sync start --wait").await.stderr.contains("there is no source yet"));
+    assert!(
+        sandbox.ends(2, "sync start --group commits --wait").await.stderr.contains("there is no source yet")
+    );
     sandbox.add(&sim, "").await;
-    let id = number(&sandbox.ends(0, "sync start --wait --json").await.json(), "id");
+    let id = number(&sandbox.ends(0, "sync start --group commits --wait --json").await.json(), "id");
     let shown = sandbox.ends(0, &format!("sync status {id} --json")).await.json();
     let jobs = shown["jobList"].as_array().unwrap();
     assert_eq!(jobs.len(), 7);
@@ -188,7 +193,7 @@ async fn several_sources_are_an_object_each() {
     let add = format!("source add github --name other --base-url {} --repo acme/no-such", sim.github_url());
     sandbox.ends(0, &add).await;
     // The worst of them decides how the program ends.
-    let said = sandbox.ends(1, "sync start --wait --json").await;
+    let said = sandbox.ends(1, "sync start --group commits --wait --json").await;
     let states: Vec<(Value, Value)> = said
         .stdout
         .lines()
@@ -196,7 +201,7 @@ async fn several_sources_are_an_object_each() {
         .map(|it| (it["source"].clone(), it["state"].clone()))
         .collect();
     assert_eq!(states, [("acme".into(), "completed".into()), ("other".into(), "failed".into())]);
-    sandbox.ends(0, "sync start --source acme --wait").await;
+    sandbox.ends(0, "sync start --group commits --source acme --wait").await;
 }
 
 /// A source with two groups of streams: what one of them may not do now is no failure of the other.
@@ -227,7 +232,7 @@ async fn a_sync_that_meets_the_limit_says_when_it_goes_on() {
     let sim = simulate(options).await;
     let sandbox = Sandbox::new().set("GITHUB_TOKEN", TOKEN);
     sandbox.add(&sim, "").await;
-    let said = sandbox.ends(3, "sync start --wait").await;
+    let said = sandbox.ends(3, "sync start --group commits --wait").await;
     assert!(
         said.stdout.contains("! partial") && said.stdout.contains("wait for GitHub until"),
         "{}",

@@ -29,7 +29,7 @@ async fn a_tenant_sees_its_own_sources() {
         "an unknown tenant is not everybody"
     );
 
-    let synced = sandbox.ends(0, "sync start --tenant blue --wait --json").await.json();
+    let synced = sandbox.ends(0, "sync start --group commits --tenant blue --wait --json").await.json();
     assert_eq!(synced["state"], "completed");
     let theirs = format!("sync status {} --tenant default --json", synced["id"]);
     assert_eq!(sandbox.ends(2, &theirs).await.json()["error"]["code"], "unknown");
@@ -40,7 +40,7 @@ async fn a_tenant_sees_its_own_sources() {
     let all = sandbox.ends(0, "status").await.stdout;
     assert!(all.contains("TENANT") && all.contains("blue") && all.contains("default"), "{all}");
     let own = sandbox.ends(0, "status --tenant blue --json").await.json();
-    assert_eq!(own["sources"].as_array().unwrap().len(), 1);
+    assert_eq!(own["sources"].as_array().unwrap().len(), 2, "one for each group of streams: {own:#}");
     assert_eq!((&own["sources"][0]["tenant"], &own["sources"][0]["state"]), (&"blue".into(), &"idle".into()));
 
     let refused = sandbox.ends(2, "tenant revoke blue").await.stderr;
@@ -49,7 +49,7 @@ async fn a_tenant_sees_its_own_sources() {
     assert!(revoked["revokedAt"].is_i64(), "{revoked}");
     let text = sandbox.ends(0, "tenant list").await.stdout;
     assert!(text.contains("revoked just now") && text.contains("active"), "{text}");
-    let refused = sandbox.ends(4, "sync start --tenant blue --json").await.json();
+    let refused = sandbox.ends(4, "sync start --group commits --tenant blue --json").await.json();
     assert_eq!(refused["decision"]["reason"], "no_owner");
     let line = format!(
         "source add github --name more --repo acme/repo-1 --base-url {} --tenant blue",
@@ -147,5 +147,5 @@ async fn a_source_has_a_schedule_of_its_own() {
     let disabled = sandbox.set("SYNC_ENABLED", "0");
     let status = disabled.ends(0, "status --json").await.json();
     assert!(status["sources"][0]["nextSyncAt"].is_null(), "nothing comes by itself: {status}");
-    disabled.ends(0, "sync start --wait").await;
+    disabled.ends(0, "sync start --group commits --wait").await;
 }

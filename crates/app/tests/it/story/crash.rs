@@ -48,6 +48,7 @@ async fn killed_at_every_commit_of_a_first_sync_at(host: Host, database: Databas
 
 async fn killed_at_every_commit_by_several_workers(database: Database) {
     let sim = seeded(8, 2, 40, "", "").await;
+    sim.set_time(Some(SITE_TIME_MS));
     let begun = Scene::with_source(database, &sim, &["acme/repo-1", "acme/repo-2"]).await;
     let story = Story::new(begun.set("SYNCLINE_WORKERS", 4), &sim).await;
     story.killed_everywhere(&[None]).await;
@@ -135,6 +136,7 @@ async fn killed_at_every_commit_of_a_board(database: Database) {
 async fn killed_twice_in_a_row(database: Database) {
     let is_sqlite = database.is_sqlite();
     let sim = seeded(10, 1, 110, "", "").await;
+    sim.set_time(Some(SITE_TIME_MS));
     let begun = Scene::with_source(database, &sim, &["acme/repo-1"]).await.set("SYNCLINE_WORKERS", 1);
     let story = Story::new(begun, &sim).await;
     let again: &[_] = if is_sqlite { &[Some("3"), Some("5:before")] } else { &[Some("4")] };
@@ -144,6 +146,7 @@ async fn killed_twice_in_a_row(database: Database) {
 async fn killed_at_every_commit_of_a_larger_world(database: Database) {
     // Hundreds of runs with one credential would spend an hour's budget.
     let sim = seeded(11, 3, 700, "nolast=acme/repo-2,opaque=acme/repo-3", "primary=0").await;
+    sim.set_time(Some(SITE_TIME_MS));
     let begun = Scene::with_source(database, &sim, &[]).await.set("SYNCLINE_WORKERS", 1);
     let story = Story::new(begun, &sim).await;
     story.killed_everywhere(&[None]).await.asked_little_twice(&story);

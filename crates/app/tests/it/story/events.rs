@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::api::event::listen;
-use crate::support::{Database, Scene, Server, assert_kept_rules, on_both, seeded, until};
+use crate::support::{Database, SOURCE, Scene, Server, assert_kept_rules, on_both, seeded, until};
 
 on_both!(a_listener_misses_nothing_and_hears_nothing_twice);
 
@@ -34,6 +34,8 @@ async fn a_listener_misses_nothing_and_hears_nothing_twice(database: Database) {
     let names = sim.world().names();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let scene = Scene::with_source(database, &sim, &names).await.set("SYNCLINE_WORKERS", 2);
+    let off = ["source", "schedule", SOURCE, "--group", "timeline", "--off"];
+    scene.run(&off).await.expect_code(0);
     let mut heard = Vec::new();
     let last = |heard: &[(i64, String, Value)]| heard.last().map(|it| it.0);
     // The first tick is due at once; after each kill the same sync goes on.

@@ -23,6 +23,7 @@ mod shutdown;
 mod standing;
 mod states;
 mod tenants;
+mod timeline;
 mod turns;
 mod webhook;
 mod why;

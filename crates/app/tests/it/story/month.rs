@@ -435,7 +435,9 @@ impl Month {
             assert_eq!(database.number(sql).await, 0, "{what} are left");
         }
         let status = self.engines.first().status(None).await.unwrap();
-        assert_eq!(status.len(), SOURCES.len());
+        // One for each group of a source: those of GitHub have two.
+        let shown: std::collections::BTreeSet<_> = status.iter().map(|it| it.source).collect();
+        assert_eq!(shown.len(), SOURCES.len());
         for it in status {
             let shown = (it.state, it.last_sync_error.is_some(), it.failed_partitions);
             assert_eq!(shown, (State::Idle, false, 0), "{it:#?}");
@@ -454,7 +456,9 @@ async fn assert_same(lived: &SyncService, fresh: &SyncService) {
         let new = shown(fresh, table.name).await;
         let missing: Vec<&String> = new.difference(&known).take(3).collect();
         assert!(missing.is_empty(), "{}: {missing:#?} are not so after a month", table.name);
-        assert!(!new.is_empty(), "{}: nothing to compare", table.name);
+        // Where issues are is known after the first round, which is all that the other database has.
+        let later = table.name.starts_with("github_") && table.name != "github_repositories";
+        assert!(later || !new.is_empty(), "{}: nothing to compare", table.name);
     }
 }
 

@@ -19,7 +19,10 @@ const SOON: Duration = Duration::from_secs(40);
 async fn slow(repos: usize, commits: usize, latency_ms: u64, faults: &str) -> Sim {
     let world = WorldSource::Seeded { seed: 21, repos, commits };
     let latency = Duration::from_millis(latency_ms);
-    started(Options { world, latency, ..Options::default() }, faults, "").await
+    let sim = started(Options { world, latency, ..Options::default() }, faults, "").await;
+    // Places remember when they were found, by the provider's clock.
+    sim.set_time(Some(1_735_718_400_000));
+    sim
 }
 
 /// Counts the jobs that a process holds.

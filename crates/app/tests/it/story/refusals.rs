@@ -45,7 +45,7 @@ async fn fails_with(scene: &Scene, exit: i32, code: &str, fix: &str) {
 
 async fn a_refused_credential_stops_the_source_at_once(database: Database) {
     let sim = world().await;
-    let scene = Scene::new(database).set(TOKEN.0, "bad-token").set("SYNCLINE_WORKERS", 1);
+    let scene = Scene::new(database).of_group("commits").set(TOKEN.0, "bad-token").set("SYNCLINE_WORKERS", 1);
     scene.add_source(&sim, &NAMES).await;
     let ended = scene.sync().await;
     ended.expect_code(1);
@@ -146,7 +146,7 @@ async fn the_wrong_key_is_told(database: Database) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_file_is_made_for_its_owner_and_its_loss_is_told() {
     let sim = world().await;
-    let scene = Scene::new(Database::sqlite()).unset("SYNCLINE_KEY");
+    let scene = Scene::new(Database::sqlite()).of_group("commits").unset("SYNCLINE_KEY");
     scene.add_source(&sim, &NAMES).await;
     let file = scene.database.folder().join("syncline.key");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -236,7 +236,7 @@ async fn a_full_disk_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_host_is_told() {
-    let scene = Scene::new(Database::sqlite());
+    let scene = Scene::new(Database::sqlite()).of_group("commits");
     // RFC 6761: no resolver knows a name that ends so.
     let url = "https://syncline.invalid/api/v3";
     let add = [

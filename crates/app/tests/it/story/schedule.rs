@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use domain::id::SourceId;
 use domain::policy::schedule::Own;
 use domain::policy::status::State;
 use domain::trigger::Trigger;
@@ -27,7 +28,14 @@ on_both!(
 
 const SYNCS: &str = "select count(*) from syncs";
 
+/// Adds a source of which one group is scheduled: the other would have ticks of its own.
 async fn add(service: &SyncService, name: &str, url: &str) {
+    let source = add_whole(service, name, url).await;
+    service.set_schedule(source, "timeline", Own::Off).await.unwrap();
+}
+
+/// Adds a source as it comes.
+async fn add_whole(service: &SyncService, name: &str, url: &str) -> SourceId {
     let add = AddSource {
         provider: "github".to_owned(),
         name: name.to_owned(),
@@ -35,7 +43,7 @@ async fn add(service: &SyncService, name: &str, url: &str) {
         options: json!({ "repos": ["acme/repo-1"] }),
         token: Some(Secret::from(TOKEN.1.to_owned())),
     };
-    service.add_source(add).await.unwrap();
+    service.add_source(add).await.unwrap()
 }
 
 async fn small() -> Sim {
@@ -58,6 +66,7 @@ async fn worked_off(service: &SyncService, database: &Database) {
 
 async fn only(service: &SyncService) -> GroupStatus {
     let mut all = service.status(None).await.unwrap();
+    all.retain(|it| it.group == "commits");
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0)
 }
@@ -192,7 +201,7 @@ async fn a_server_reads_what_is_due_and_stops(database: Database) {
     clock.advance(SignedDuration::from_mins(23));
     completed(2).await;
     // Something new is found by itself.
-    add(&asks, "more", &sim.github_url()).await;
+    add_whole(&asks, "more", &sim.github_url()).await;
     completed(3).await;
     // What is not to be scheduled only answers people.
     stop.cancel();
@@ -238,12 +247,14 @@ async fn a_thousand_sources_are_all_scheduled(database: Database) {
         ))
         .await;
     service.prepare_schedules().await.unwrap();
-    assert_eq!(service.fire_due().await.unwrap(), 1020);
+    // One for each of its groups.
+    assert_eq!(service.fire_due().await.unwrap(), 2 * 1020);
     let sources = "select count(distinct source_id) from syncs";
     assert_eq!(database.number(sources).await, 1020);
     let tenants = "select count(distinct tenant_id) from syncs join sources on sources.id = source_id";
     assert_eq!(database.number(tenants).await, 12);
-    let of_one = service.scoped(domain::id::TenantId(101)).status(None).await.unwrap();
+    let mut of_one = service.scoped(domain::id::TenantId(101)).status(None).await.unwrap();
+    of_one.retain(|it| it.group == "commits");
     assert_eq!(of_one.len(), 85);
     assert!(of_one.iter().all(|it| it.state == State::Syncing && it.next_sync_at.is_some()));
     service.close().await;

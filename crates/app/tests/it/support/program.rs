@@ -58,6 +58,12 @@ impl Scene {
         scene
     }
 
+    /// Has the story's source synced by another group of streams from now on.
+    pub(crate) fn of_group(mut self, group: &'static str) -> Self {
+        self.group = Some(group);
+        self
+    }
+
     /// Changes a variable of the environment for what is run from now on.
     pub(crate) fn set(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         self.settings.retain(|it| it.0 != name);

@@ -1,7 +1,7 @@
 //! Changes to merge requests while they are being read.
 //! Must never date a change otherwise than by the providers' clock, whatever dates commits have.
 
-use super::{Account, MergeRequest, MergeRequestState, id};
+use super::{Account, MergeRequest, MergeRequestState, NOTES, Note, id};
 use crate::error::Error;
 use crate::lock::{read, write};
 use crate::world::{FIRST_ID, World};
@@ -57,6 +57,7 @@ impl World {
             merged: None,
             closed: None,
             notes: 0,
+            said: Vec::new(),
         });
         Ok(iid)
     }
@@ -76,6 +77,18 @@ impl World {
             if let Some(labels) = labels {
                 it.labels = labels.to_vec();
             }
+            Ok(())
+        })
+    }
+
+    /// Says something of a merge request.
+    pub fn note_merge_request(&self, repository: &str, iid: u64, body: &str) -> Result<(), Error> {
+        let now_ms = self.site().clock.now_ms();
+        self.change_merge_request(repository, iid, |it| {
+            let nth = u64::from(it.notes) + it.said.len() as u64;
+            let author = Account::of(SOMEBODY.0, SOMEBODY.1);
+            let (id, body) = (it.id * NOTES + nth, body.to_owned());
+            it.said.push(Note { id, body, author, at_ms: now_ms, system: false });
             Ok(())
         })
     }

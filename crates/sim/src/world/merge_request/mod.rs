@@ -96,11 +96,45 @@ pub struct MergeRequest {
     pub merged: Option<(i64, Account)>,
     /// When it was closed without a merge, and by whom.
     pub closed: Option<(i64, Account)>,
-    /// How many people remarked something.
+    /// How many remarks the seed made up.
     pub notes: u32,
+    /// What was said since.
+    pub said: Vec<Note>,
 }
 
+/// Something that somebody said of a merge request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// Its number among those of all merge requests.
+    pub id: u64,
+    /// What was said.
+    pub body: String,
+    /// Who said it.
+    pub author: Account,
+    /// When, in milliseconds since the epoch.
+    pub at_ms: i64,
+    /// Whether GitLab itself wrote it, of what somebody did.
+    pub system: bool,
+}
+
+/// Notes that a merge request may have before their numbers run into the next one's.
+const NOTES: u64 = 10_000;
+
 impl MergeRequest {
+    /// Tells of all that was said of it, oldest first.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<Note> {
+        let made_up = (0..u64::from(self.notes)).map(|nth| Note {
+            id: self.id * NOTES + nth,
+            body: format!("Remark {nth} of !{}", self.iid),
+            author: self.author.clone(),
+            // A minute apart, and the same whatever happens later.
+            at_ms: self.created_ms + 60_000 * i64::try_from(nth).unwrap_or_default(),
+            system: mix(self.id ^ nth).is_multiple_of(3),
+        });
+        made_up.chain(self.said.iter().cloned()).collect()
+    }
+
     /// Notes a change.
     fn touch(&mut self, now_ms: i64) {
         self.updated_ms = self.updated_ms.max(now_ms);

@@ -65,6 +65,7 @@ fn draft(graph: &Graph, source: String, head: u32, random: u64, created_ms: i64)
         merged: None,
         closed: None,
         notes: u32::try_from(random >> 24 & 15).unwrap_or_default(),
+        said: Vec::new(),
     }
 }
 
