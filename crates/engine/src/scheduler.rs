@@ -211,7 +211,8 @@ impl SyncService {
         Ok(())
     }
 
-    fn plans(&self, source: SourceId, provider: &str) -> Vec<Plan> {
+    /// Returns a schedule for each group of a source that has none: due at once.
+    pub(crate) fn plans(&self, source: SourceId, provider: &str) -> Vec<Plan> {
         let now = self.clock.now();
         let groups = connector(provider).map_or(&[][..], |it| it.spec().groups);
         let plan = |group: &domain::connector::Group| Plan {

@@ -170,12 +170,19 @@ impl SyncService {
                 own: Some(own),
                 interval,
                 next_at: next_tick(interval, place(source, group.name), last, now),
-                was: stored.map(|it| it.next_at),
+                was: stored.as_ref().map(|it| it.next_at),
             };
-            if self.store.plan(vec![plan]).await? > 0 {
+            // The scheduler plans sources that have no schedule at all: of one that is new, all groups get theirs now.
+            let others = self.plans(source, &row.provider).into_iter().filter(|it| it.group != group.name);
+            let others = others.filter(|_| stored.is_none());
+            if self.store.plan(std::iter::once(plan).chain(others).collect()).await? > 0 {
                 let rows = self.schedules(Some(source)).await?;
                 let found = rows.into_iter().find(|it| it.group == group.name);
-                return found.ok_or_else(|| Error::Internal("a schedule that was set is gone".to_owned()));
+                let found =
+                    found.ok_or_else(|| Error::Internal("a schedule that was set is gone".to_owned()))?;
+                if found.own == own {
+                    return Ok(found);
+                }
             }
         }
         Err(Error::Conflict("others change this schedule at the same time; try again".to_owned()))
