@@ -7,11 +7,18 @@ use percent_encoding::percent_decode;
 use serde::Deserialize;
 
 use super::listing::VISIBLE;
-use super::tables::{BRANCHES_STREAM, REPOSITORIES_STREAM};
+use super::tables::{BRANCHES_STREAM, ISSUES_STREAM, PULL_REQUESTS_STREAM, REPOSITORIES_STREAM};
 use crate::kit::signature;
 
 /// Events that say that branches may have moved.
 const OF_BRANCHES: &[&str] = &["push", "create", "delete"];
+
+/// Events that say that an issue changed, or that something happened to it. Each pull request is an issue too.
+const OF_ISSUES: &[&str] = &["issues", "issue_comment"];
+
+/// Events that say that a pull request changed, or that something happened to it.
+const OF_PULL_REQUESTS: &[&str] =
+    &["pull_request", "pull_request_review", "pull_request_review_comment", "pull_request_review_thread"];
 
 /// Events that say that the list of repositories may have changed.
 const OF_REPOSITORIES: &[&str] = &["repository", "installation_repositories", "public"];
@@ -39,14 +46,22 @@ struct Repository {
 /// Reads what a delivery hints at; an event that says nothing of what is read here hints at nothing.
 pub(super) fn receive(event: &str, delivery: &Delivery<'_>) -> Result<Received, Rejected> {
     let of_branches = OF_BRANCHES.contains(&event);
-    if !of_branches && !OF_REPOSITORIES.contains(&event) {
-        return Ok(signature::nothing(event));
-    }
+    let of_timeline: &[&'static str] = match event {
+        _ if OF_ISSUES.contains(&event) => &[ISSUES_STREAM],
+        _ if OF_PULL_REQUESTS.contains(&event) => &[PULL_REQUESTS_STREAM, ISSUES_STREAM],
+        _ if of_branches || OF_REPOSITORIES.contains(&event) => &[],
+        _ => return Ok(signature::nothing(event)),
+    };
     let json = body(delivery);
     let Some(Payload { repository }) = signature::payload(&json)? else {
         return Ok(signature::nothing(event));
     };
     let repository = repository.unwrap_or_default();
+    if !of_timeline.is_empty() {
+        let hint = |id: i64, stream| Hint { group: "timeline", parts: vec![(stream, id.to_string())] };
+        let hints = repository.id.map(|id| of_timeline.iter().map(|it| hint(id, *it)).collect());
+        return Ok(Received { event: event.to_owned(), hints: hints.unwrap_or_default() });
+    }
     let branches = repository.id.filter(|_| of_branches).map(|id| (BRANCHES_STREAM, id.to_string()));
     // What is not known yet is found where repositories are listed, or by its own name.
     let listing = Some((REPOSITORIES_STREAM, VISIBLE.to_owned()));

@@ -4,17 +4,21 @@
 //! What is expected must never come from anything but the simulator's own truth.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::Value;
 use sim::{Endpoint, Issue, Options, Sim, WorldSource};
 
-use crate::support::{Database, SOURCE, Scene, assert_kept_rules, landed_rows, on_both, started};
+use crate::support::{
+    Database, SOURCE, Scene, Sender, Server, assert_kept_rules, landed_rows, on_both, started, until,
+};
 
 on_both!(
     issues_and_what_happened_to_them_stand_as_they_are,
     an_issue_that_is_edited_twice_in_one_second_is_current,
     an_open_pull_request_is_read_again_though_its_time_stands_still,
     an_issue_that_went_away_is_noticed,
+    what_is_delivered_of_issues_and_pull_requests_is_read,
 );
 
 const NAME: &str = "acme/repo-1";
@@ -270,6 +274,45 @@ async fn an_issue_that_went_away_is_noticed(database: Database) {
     let arguments = ["sync", "start", "--source", SOURCE, "--group", "timeline", "--wait", "--json"];
     scene.run(&arguments).await.expect_code(3);
     assert_eq!(scene.database.lines(absences).await.len(), 2);
+}
+
+async fn what_is_delivered_of_issues_and_pull_requests_is_read(database: Database) {
+    let sim = serve(2, 9).await;
+    let scene = known(database, &sim).await;
+    timeline(&scene).await;
+    let made = scene.run(&["webhook", "secret", SOURCE, "--json"]).await.json();
+    let secret = made["secret"].as_str().unwrap();
+    let server = Server::start_with(&scene, &[("SYNCLINE_LOG", "info"), ("SYNC_ENABLED", "false")]).await;
+    let sender = Sender::new(&server.url, 1);
+    let world = sim.world();
+    let id = world.repository_truth(NAME).unwrap().id;
+    let body = format!(r#"{{"action":"edited","repository":{{"id":{id},"full_name":"{NAME}"}}}}"#);
+    let issues = world.issues(NAME).unwrap();
+    let pull = issues.iter().find(|it| it.pull.is_some()).unwrap().number;
+    let issue = issues.iter().find(|it| it.pull.is_none()).unwrap().number;
+    sim.reset_report();
+    for (event, number) in [("issues", issue), ("pull_request_review", pull)] {
+        world.edit_issue(NAME, number, Some("as it was delivered"), None).unwrap();
+        let mut headers = sim::signed(secret, body.as_bytes());
+        headers.extend(
+            [("x-github-event", event), ("x-github-delivery", event)].map(|(a, b)| (a.into(), b.into())),
+        );
+        let delivery = sim::Delivery { headers, body: body.clone().into_bytes(), genuine: true };
+        assert_eq!(sender.send(&delivery).await, Some(202), "{event}");
+        let sql = "select (select count(*) from hints where state = 'waiting')
+            + (select count(*) from jobs where state not in ('completed', 'discarded', 'cancelled'))";
+        let ended = async || (scene.database.number(sql).await == 0).then_some(());
+        until("it is followed", Duration::from_mins(1), ended).await;
+        assert_timeline(&scene, &sim).await;
+    }
+    server.stop().await;
+    // Of one repository, and nothing of the other.
+    let whole = "select count(*) from syncs where trigger = 'webhook' and whole";
+    assert_eq!(scene.database.number(whole).await, 0);
+    assert_eq!(scene.database.number("select count(*) from syncs where trigger = 'webhook'").await, 2);
+    let lists = asked(&sim, Endpoint::RepoIssues) + asked(&sim, Endpoint::Pulls);
+    assert!(lists <= 3, "{lists} lists: {:?}", sim.report().by_endpoint);
+    assert_kept_rules(&sim);
 }
 
 /// Issues come a hundred at a time, each page from the second on that the last one ended with: that one comes twice.
