@@ -30,14 +30,14 @@ COPY = """
     with recursive copies (n) as (select 1 union all select n + 1 from copies where n < {copies})
     select source_id, stream, key || cast(100 + n as text), args, title, listed_by_stream, listed_by_key, active,
         refresh_ms, last_synced_at, is_valid
-    from partitions cross join copies where listed_by_key is not null"""
+    from partitions cross join copies where stream in ('branches', 'commits')"""
 
 
 def status(tools, work, options):
     """Asks for the status of 1,000 sources, while a sync writes as fast as it can."""
     tenants, sources, repositories = (3, 30, 2) if options.quick else (TENANTS, SOURCES, REPOSITORIES)
     count, rate = (40, 40) if options.quick else (1200, 20)
-    world = (20, 5000) if options.quick else (20, 50_000)
+    world = (20, 5000) if options.quick else (40, 50_000)
     lines = [
         f"### Status of {sources:,} sources of {tenants} tenants, while a sync writes",
         "",
@@ -80,7 +80,7 @@ def fill(tools, database, tenants, sources, repositories):
             tenant = number % tenants if number < tenants * OF_OTHERS else 0
             server.add(f"source-{number:04}", sim, tokens[tenant])
         added = time.monotonic()
-        while (done := database.number("select count(*) from standings where state = 'completed'")) < sources:
+        while (done := database.number(SYNCED)) < sources:
             if time.monotonic() - added > FILL_S:
                 raise Failed(f"{done} of {sources} sources were synced in {FILL_S} s")
             time.sleep(0.5)
@@ -88,8 +88,10 @@ def fill(tools, database, tenants, sources, repositories):
     return tokens
 
 
-# Every source is synced once when it is new, and then not for the rest of the run.
-ONE_TICK = {"SYNC_INTERVAL_COMMITS": "24h"}
+# Every source is synced once when it is new, and then not for the rest of the run. Its repositories are known only then, so
+# the tick of its timelines finds nothing to sync.
+SYNCED = "select count(*) from standings where state = 'completed' and stream_group = 'commits'"
+ONE_TICK = {"SYNC_INTERVAL_COMMITS": "24h", "SYNC_INTERVAL_TIMELINE": "24h"}
 
 
 def look(tools, database, _owners, world, count, rate):
@@ -173,7 +175,7 @@ def one_sync(tools, database, work, sim, with_reads, quiet=False):
         source = server.add("bench", sim)
         os.sync()  # What the last run left to be written is not this run's burden.
         before, begun = server.cpu_s(), time.monotonic()
-        sync = server.ask("POST", "/api/v1/syncs", {"source": source})["syncs"][0]["sync"]
+        sync = server.ask("POST", "/api/v1/syncs", {"source": source, "group": "commits"})["syncs"][0]["sync"]
         asker = Asker(tools, server, mixture(server, source, sync), 20, 20 * 600) if with_reads else None
         try:
             synced = until_closed(server, sync)
@@ -206,7 +208,7 @@ def locked_out(tools, database, work, sim, options):
     count, rate = (20, 20) if options.quick else (600, 50)
     with database(work) as at, Server(tools, at, SYNC_ENABLED="false") as server:
         source = server.add("bench", sim)
-        sync = server.ask("POST", "/api/v1/syncs", {"source": source})["syncs"][0]["sync"]
+        sync = server.ask("POST", "/api/v1/syncs", {"source": source, "group": "commits"})["syncs"][0]["sync"]
         until_closed(server, sync)
         free = at.lock_out()
         try:
@@ -259,9 +261,10 @@ def idle(tools, work, options):
     return [*lines, "", line]
 
 
-def cycle(tools, folder, options):
-    """Syncs all once."""
-    run = measure([tools["syncline"], "sync", "start", "--source", "bench", "--wait", "--json"], folder, options.limit_s * 2)
+def cycle(tools, folder, options, group="commits"):
+    """Syncs a group once."""
+    start = [tools["syncline"], "sync", "start", "--source", "bench", "--group", group, "--wait", "--json"]
+    run = measure(start, folder, options.limit_s * 2, {"SYNCLINE_MANUAL_COOLDOWN": "timeline=0s"})
     if run["said"].get("errors"):
         raise Failed(f"the sync had errors: {run['said']['errors'][:3]}")
     print(
@@ -270,6 +273,55 @@ def cycle(tools, folder, options):
         flush=True,
     )
     return run
+
+
+# What one of the largest repositories has.
+ISSUES = 62_000
+# 100 to a page, each page from the second on that the last one ended with, and a few to begin and to end with.
+ISSUES_GOAL, NO_CHANGE_GOAL = 640, 3
+
+
+def issues(tools, work, options):
+    """Reads all issues and pull requests of one repository, and then what is new of them: nothing."""
+    size = 620 if options.quick else ISSUES
+    lines = [
+        f"### A repository of {size:,} issues and pull requests",
+        "",
+        "| database | what | requests | rows | wall s | CPU s | peak MiB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    print(f"issues: {size} issues", flush=True)
+    with Sim(tools["syncline"], 1, 2, 0, issues=size) as sim, Sqlite(work) as at:
+        add_source(tools, sim, at.home)
+        cycle(tools, at.home, options)
+        first = cycle(tools, at.home, options, "timeline")
+        landed = at.number("select count(*) from github_issues")
+        if landed != size:
+            raise Failed(f"{landed} of {size} issues landed")
+
+        def row(what, table, *streams):
+            of = ", ".join(f"'{it}'" for it in streams)
+            requests = at.number(f"select coalesce(sum(requests), 0) from jobs where stream in ({of})")
+            rows = at.number(f"select count(*) from {table}")
+            lines.append(f"| {at.name} | {what} | {requests:,} | {rows:,} | | | |")
+            return requests
+
+        lists = row("issues", "github_issues", "issues")
+        row("pull requests", "github_pull_requests", "pull_requests")
+        row("timelines of the newest thousand", "github_timeline_events", "timeline_events")
+        second = cycle(tools, at.home, options, "timeline")
+        for what, it in (("all of it", first), ("again, nothing new", second)):
+            figures = f"{it['wall']:.1f} | {it['cpu']:.1f} | {it['memory'] / MIB:.1f}"
+            told = f"{it['said']['requests']:,}" if it is second else ""
+            lines.append(f"| {at.name} | {what} | {told} | | {figures} |")
+        if broken := sim.violations():
+            raise Failed(f"rules of the provider were broken: {broken[:3]}")
+    good = verdict(lists <= ISSUES_GOAL, options)
+    goals = [f"* the issues took {lists:,} requests (goal: at most {ISSUES_GOAL}; {good})"]
+    again = second["said"]["requests"]
+    good = verdict(again <= NO_CHANGE_GOAL, options)
+    goals.append(f"* a pass without news took {again} requests (goal: at most {NO_CHANGE_GOAL}; {good})")
+    return [*lines, "", *goals]
 
 
 # As many requests as can be had for little CPU each: repositories of two commits, of which every answer is small and
@@ -341,4 +393,4 @@ def one_first_sync(tools, database, work, sim, in_ledger, options):
     return {"cpu": cpu, "wall": run["wall"], "requests": requests}
 
 
-SERIES = {"status": status, "reads": reads, "idle": idle, "ledger": ledger}
+SERIES = {"status": status, "reads": reads, "idle": idle, "issues": issues, "ledger": ledger}

@@ -29,10 +29,11 @@ class Failed(Exception):
 
 class Sim:
     """One simulator: in a process of its own, so that its memory and CPU are never the client's. With `behind` it takes
-    what CPU the others leave, because a provider does not share the cores of whoever asks it."""
+    what CPU the others leave, because a provider does not share the cores of whoever asks it. Only the series of issues
+    has any: all others measure repositories, branches and commits."""
 
-    def __init__(self, syncline, repos, commits, latency_ms, behind=False, limits="primary=0"):
-        command = [syncline, "sim", "--seed", "1", "--repos", repos, "--commits", commits]
+    def __init__(self, syncline, repos, commits, latency_ms, behind=False, limits="primary=0", issues=0):
+        command = [syncline, "sim", "--seed", "1", "--repos", repos, "--commits", commits, "--repo-issues", issues]
         command += ["--limits", f"{limits},concurrent=100", "--latency-ms", latency_ms, "--listen", "127.0.0.1:0", "--json"]
         first = step_behind if behind else end_with_us
         self.process = subprocess.Popen(
