@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::fault::Fault;
-use domain::page::{Headers, Response};
+use domain::page::{Headers, Record, Response};
+use domain::table::Cell;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -140,6 +141,21 @@ pub(crate) fn answered_at(headers: &Headers) -> Option<Timestamp> {
 /// Returns the instant `wait` after `from`, or the last one there is.
 pub(crate) fn later(from: Timestamp, wait: Duration) -> Timestamp {
     from.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+/// Returns what stands in a record's column `name`.
+fn cell<'a>(record: &'a Record, name: &str) -> Option<&'a Cell> {
+    record.cells.get(record.table.columns.iter().position(|it| it.name == name)?)
+}
+
+/// Returns the number that stands in a record's column `name`.
+pub(crate) fn integer(record: &Record, name: &str) -> Option<i64> {
+    if let Cell::Integer(it) = cell(record, name)? { Some(*it) } else { None }
+}
+
+/// Returns the moment that stands in a record's column `name`.
+pub(crate) fn timestamp(record: &Record, name: &str) -> Option<Timestamp> {
+    if let Cell::Timestamp(it) = cell(record, name)? { Some(*it) } else { None }
 }
 
 /// What is wrong with a JSON document, without quoting it.

@@ -11,8 +11,8 @@ use domain::page::{Cursor, Item, Next, Page, Read, Request, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::listing::PER_PAGE;
-use super::place::has_issues;
+use super::listing::{PER_PAGE, list_of_one};
+use super::place::{elsewhere, has_issues};
 use super::{limits, repository_id, request, wire};
 use crate::git::{self, Chain, Plan};
 use crate::kit;
@@ -152,17 +152,14 @@ impl Repository<'_> {
 
     /// Asks for one entry of the list that shows that the repository is there.
     fn list(self, order: &str) -> Request {
-        let Self { id, base_url, .. } = self;
         let list = if self.has_issues { "issues" } else { "pulls" };
-        request(format!("{base_url}/repositories/{id}/{list}?state=all&{order}per_page=1"))
+        list_of_one(self.base_url, self.id, list, order)
     }
 
     /// Returns where an answer comes from, if not from the issue that was asked for: it was transferred.
     fn moved_to(self, item: &Item, answer: &Response) -> Option<String> {
-        let own = format!("/repositories/{}/issues/{}/", self.id, kit::escaped(&item.key));
-        let address = answer.url.split('?').next().unwrap_or_default();
-        let elsewhere = !address.is_empty() && !address.contains(&own);
-        elsewhere.then(|| address.trim_end_matches("/timeline").to_owned())
+        let own = format!("/repositories/{}/issues/{}/timeline", self.id, kit::escaped(&item.key));
+        elsewhere(answer, &own).map(|it| it.trim_end_matches("/timeline").to_owned())
     }
 
     fn land(

@@ -4,7 +4,7 @@
 
 use domain::connector::Step;
 use domain::fault::Fault;
-use domain::page::{Next, Page, Partition, Read, Response, Sweep};
+use domain::page::{Next, Page, Partition, Read, Request, Response, Sweep};
 use serde_json::{Value, json};
 
 use super::tables::{BRANCHES_STREAM, COMMITS_STREAM, REPOSITORIES_STREAM};
@@ -93,4 +93,9 @@ fn onward(read: &Read<'_>, url: &str, response: &Response, listed: usize, sweep:
 
 pub(super) fn send(url: String) -> Step {
     Step::Send(vec![request(url)])
+}
+
+/// Asks for one entry of a repository's list, `issues` or `pulls`: its answer shows that the list is there.
+pub(super) fn list_of_one(base_url: &str, id: i64, list: &str, order: &str) -> Request {
+    request(format!("{base_url}/repositories/{id}/{list}?state=all&{order}per_page=1"))
 }

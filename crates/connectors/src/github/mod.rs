@@ -4,14 +4,17 @@
 //! Commits are exact by heads, never by dates: git's dates say nothing of when a commit was pushed. It never sends, waits
 //! or looks at a clock. Begin with [`GitHub`], then `commits`; the provider's facts are in docs/connectors/github.md.
 
+use domain::census::Census;
 use domain::connector::delivery::{Delivery, Received, Rejected, Verified};
 use domain::connector::{Connector, Meter, SettingsError, Spec, Step};
 use domain::fault::Fault;
+use domain::job::Lane;
 use domain::page::{Partition, Read, Request, Response};
 use domain::source::Settings;
 use jiff::Timestamp;
 use serde_json::Value;
 
+mod census;
 mod commits;
 mod delivery;
 mod detail;
@@ -41,6 +44,9 @@ impl Connector for GitHub {
 
     fn step(&self, read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
         match read.stream {
+            tables::ISSUES_STREAM | tables::PULL_REQUESTS_STREAM if read.lane == Lane::Census => {
+                census::step(read, got)
+            }
             tables::REPOSITORIES_STREAM => listing::repositories(read, got),
             tables::BRANCHES_STREAM => listing::branches(read, got),
             tables::COMMITS_STREAM => commits::step(read, got),
@@ -48,6 +54,14 @@ impl Connector for GitHub {
             tables::PULL_REQUESTS_STREAM => timeline::pull_requests(read, got),
             tables::TIMELINE_EVENTS_STREAM => detail::step(read, got),
             _ => Err(kit::malformed("the connector has no such stream")),
+        }
+    }
+
+    fn census(&self, stream: &str) -> Option<Census> {
+        match stream {
+            tables::ISSUES_STREAM => Some(census::ISSUES),
+            tables::PULL_REQUESTS_STREAM => Some(census::PULL_REQUESTS),
+            _ => None,
         }
     }
 

@@ -90,3 +90,10 @@ pub(super) fn partitions(read: &Read<'_>, response: &Response, has_issues: bool)
 pub(super) fn has_issues(read: &Read<'_>) -> bool {
     read.args.get("issues") != Some(&Value::Bool(false))
 }
+
+/// Returns the address that an answer comes from, where that does not end in the path `own` that was asked for: what it
+/// is of was transferred.
+pub(super) fn elsewhere<'a>(answer: &'a Response, own: &str) -> Option<&'a str> {
+    let address = answer.url.split('?').next().unwrap_or_default();
+    (!address.is_empty() && !address.ends_with(own)).then_some(address)
+}

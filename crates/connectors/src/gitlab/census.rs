@@ -7,15 +7,15 @@ use domain::census::{Absence, Census, Counted, Judged};
 use domain::connector::{SEND_MAX, Step};
 use domain::fault::Fault;
 use domain::page::{Cursor, Next, Page, Read, Request, Response};
-use domain::table::Cell;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::listing::{self, PER_PAGE};
+use super::listing;
 use super::tables::GITLAB_MERGE_REQUESTS;
-use super::{limits, project_id, request, wire};
-use crate::{git, kit};
+use super::timeline::{Listed, Order, Sheet};
+use super::{limits, project_id, request};
+use crate::kit;
 
 /// How merge requests are counted. GitLab looks one up by its number within the project.
 pub(super) const MERGE_REQUESTS: Census =
@@ -43,36 +43,14 @@ fn list(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
         None => Place::default(),
         Some(cursor) => Place::deserialize(&cursor.0).map_err(|_| Fault::CursorLost)?,
     };
-    let is_first = place.next.is_none();
-    let url = place.next.unwrap_or_else(|| {
-        let since = place.since.map(|it| format!("&created_after={}", kit::escaped(&it.to_string())));
-        format!(
-            "{}/projects/{id}/merge_requests?per_page={PER_PAGE}&scope=all&state=all&order_by=created_at&sort=asc{}",
-            read.source.base_url,
-            since.unwrap_or_default()
-        )
-    });
-    let Some(response) = got.first() else { return Ok(listing::send(url)) };
-    limits::check(response)?;
-    let mut page = Page::empty(Next::CaughtUp { cursor: None, sweep: None });
-    let listed = kit::listed(&response.body, "merge requests")?;
-    let is_full = listed.len() >= PER_PAGE;
-    let (mut newest, mut counted) = (place.since, Counted::default());
-    for raw in listed {
-        wire::merge_request(raw, &mut page.records)?;
-    }
-    let column = |name: &str| GITLAB_MERGE_REQUESTS.columns.iter().position(|it| it.name == name);
-    for record in &page.records {
-        if let Some(Cell::Integer(id)) = column("id").and_then(|at| record.cells.get(at)) {
-            counted.present.push(id.to_string());
-        }
-        if let Some(Cell::Timestamp(at)) = column("created_at").and_then(|at| record.cells.get(at)) {
-            newest = newest.max(Some(*at));
-        }
-    }
+    let made = Order { by: "created_at&sort=asc", bound: "created_after", at: place.since };
+    let at = Sheet::new(read, id, place.next, made);
+    let Some(response) = got.first() else { return Ok(listing::send(at.url)) };
+    let Listed { mut page, following, .. } = at.read(response)?;
+    let present = page.records.iter().filter_map(|it| kit::integer(it, "id")).map(|it| it.to_string());
+    let counted = Counted { present: present.collect(), judged: Vec::new() };
+    let newest = page.records.iter().filter_map(|it| kit::timestamp(it, "created_at")).max().max(place.since);
     page.counted = Some(Box::new(counted));
-    let following = listing::given(&url, response)
-        .or_else(|| is_full.then(|| git::page_behind(&url, is_first)).flatten());
     page.next = match following {
         // Not by the link: who leaves the list moves all behind it.
         Some(_) if newest > place.since => more(&Place { since: newest, next: None }),

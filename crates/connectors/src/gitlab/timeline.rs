@@ -28,30 +28,14 @@ pub(super) fn merge_requests(read: &Read<'_>, got: &[Response]) -> Result<Step, 
     if read.lane == Lane::Backfill {
         return older(read, id, place, got);
     }
-    let is_first = place.next.is_none();
     // Nothing changed at GitLab before there was one.
     let began = place.began.or(place.since).unwrap_or(Timestamp::UNIX_EPOCH);
-    let url = place.next.unwrap_or_else(|| {
-        let since = place.since.map(|it| format!("&updated_after={}", kit::escaped(&it.to_string())));
-        format!(
-            "{}/projects/{id}/merge_requests?per_page={PER_PAGE}&scope=all&state=all&order_by=updated_at&sort=asc{}",
-            read.source.base_url,
-            since.unwrap_or_default()
-        )
-    });
-    let Some(response) = got.first() else { return Ok(listing::send(url)) };
-    limits::check(response)?;
-    let mut page = Page::empty(Next::CaughtUp { cursor: None, sweep: None });
-    let listed = kit::listed(&response.body, "merge requests")?;
-    let is_full = listed.len() >= PER_PAGE;
-    let mut newest = place.since;
-    for raw in listed {
-        let changed = wire::merge_request(raw, &mut page.records)?;
-        newest = newest.max(Some(changed.at));
-        page.wanted.push(notes_of(read, &changed, response));
-    }
-    let following = listing::given(&url, response)
-        .or_else(|| is_full.then(|| git::page_behind(&url, is_first)).flatten());
+    let from = Order { by: "updated_at&sort=asc", bound: "updated_after", at: place.since };
+    let at = Sheet::new(read, id, place.next, from);
+    let Some(response) = got.first() else { return Ok(listing::send(at.url)) };
+    let Listed { mut page, changed, following } = at.read(response)?;
+    let newest = changed.iter().map(|it| it.at).max().max(place.since);
+    page.wanted.extend(changed.iter().map(|it| notes_of(read, it, response)));
     page.next = match following {
         Some(_) if newest > place.since => {
             Next::More(cursor(&Place { since: newest, began: Some(began), ..Place::default() }))
@@ -73,31 +57,14 @@ pub(super) fn merge_requests(read: &Read<'_>, got: &[Response]) -> Result<Step, 
 /// Reads the next page of older merge requests, the newest first. One that changes meanwhile leaves them, and is read
 /// forward; none joins them.
 fn older(read: &Read<'_>, id: i64, place: Place, got: &[Response]) -> Result<Step, Fault> {
-    let is_first = place.next.is_none();
-    let url = place.next.unwrap_or_else(|| {
-        let until = place.until.map(|it| format!("&updated_before={}", kit::escaped(&it.to_string())));
-        format!(
-            "{}/projects/{id}/merge_requests?per_page={PER_PAGE}&scope=all&state=all&order_by=updated_at&sort=desc{}",
-            read.source.base_url,
-            until.unwrap_or_default()
-        )
-    });
-    let Some(response) = got.first() else { return Ok(listing::send(url)) };
-    limits::check(response)?;
-    let mut page = Page::empty(Next::CaughtUp { cursor: None, sweep: None });
-    let listed = kit::listed(&response.body, "merge requests")?;
-    let is_full = listed.len() >= PER_PAGE;
-    let mut oldest = place.until;
-    for raw in listed {
-        let changed = wire::merge_request(raw, &mut page.records)?;
-        oldest = Some(oldest.map_or(changed.at, |it| it.min(changed.at)));
-        // Of what is over, nobody asks what was said, until it changes.
-        if changed.is_open {
-            page.wanted.push(notes_of(read, &changed, response));
-        }
-    }
-    let following = listing::given(&url, response)
-        .or_else(|| is_full.then(|| git::page_behind(&url, is_first)).flatten());
+    let until = Order { by: "updated_at&sort=desc", bound: "updated_before", at: place.until };
+    let at = Sheet::new(read, id, place.next, until);
+    let Some(response) = got.first() else { return Ok(listing::send(at.url)) };
+    let Listed { mut page, changed, following } = at.read(response)?;
+    let oldest = changed.iter().map(|it| it.at).chain(place.until).min();
+    // Of what is over, nobody asks what was said, until it changes.
+    let open = changed.iter().filter(|it| it.is_open);
+    page.wanted.extend(open.map(|it| notes_of(read, it, response)));
     let on = |next| cursor(&Place { until: oldest, next, ..Place::default() });
     page.next = match following {
         // Not by the link: who leaves the list moves all behind it.
@@ -106,6 +73,64 @@ fn older(read: &Read<'_>, id: i64, place: Place, got: &[Response]) -> Result<Ste
         None => Next::CaughtUp { cursor: Some(on(None)), sweep: None },
     };
     Ok(Step::Page(page))
+}
+
+/// In which order merge requests are asked for, and from which moment on.
+#[derive(Clone, Copy)]
+pub(super) struct Order {
+    /// What they are sorted by.
+    pub(super) by: &'static str,
+    /// The parameter that bounds them.
+    pub(super) bound: &'static str,
+    /// Its moment; none asks for all.
+    pub(super) at: Option<Timestamp>,
+}
+
+/// A page of a project's merge requests that is to be asked for.
+pub(super) struct Sheet {
+    pub(super) url: String,
+    is_first: bool,
+}
+
+/// What such a page says.
+pub(super) struct Listed {
+    /// The page with the records of them, and nothing else yet.
+    pub(super) page: Page,
+    pub(super) changed: Vec<wire::Changed>,
+    /// The address of the page behind it, where there is one.
+    pub(super) following: Option<String>,
+}
+
+impl Sheet {
+    /// The page at `next`, or the first one in this order.
+    pub(super) fn new(read: &Read<'_>, project: i64, next: Option<String>, order: Order) -> Self {
+        let is_first = next.is_none();
+        let first = || {
+            let Order { by, bound, at } = order;
+            let bound = at.map(|it| format!("&{bound}={}", kit::escaped(&it.to_string())));
+            format!(
+                "{}/projects/{project}/merge_requests?per_page={PER_PAGE}&scope=all&state=all&order_by={by}{}",
+                read.source.base_url,
+                bound.unwrap_or_default()
+            )
+        };
+        Self { url: next.unwrap_or_else(first), is_first }
+    }
+
+    /// Reads its answer.
+    pub(super) fn read(&self, response: &Response) -> Result<Listed, Fault> {
+        limits::check(response)?;
+        let mut page = Page::empty(Next::CaughtUp { cursor: None, sweep: None });
+        let listed = kit::listed(&response.body, "merge requests")?;
+        let is_full = listed.len() >= PER_PAGE;
+        let mut changed = Vec::with_capacity(listed.len());
+        for raw in listed {
+            changed.push(wire::merge_request(raw, &mut page.records)?);
+        }
+        let behind = || is_full.then(|| git::page_behind(&self.url, self.is_first)).flatten();
+        let following = listing::given(&self.url, response).or_else(behind);
+        Ok(Listed { page, changed, following })
+    }
 }
 
 /// Wants the notes of a merge request that changed.

@@ -89,8 +89,8 @@ impl Place<'_> {
             return refused;
         }
         let listed = read(&self.repository.issues);
-        let mut found: Vec<&Issue> =
-            listed.iter().filter(|it| it.pull.is_some() && is_in_state(it, &self.query)).collect();
+        let wanted = |it: &&Issue| it.pull.is_some() && it.is_here() && is_in_state(it, &self.query);
+        let mut found: Vec<&Issue> = listed.iter().filter(wanted).collect();
         let ascending = self.query.get("sort").is_some_and(|it| it != "created");
         order(&mut found, &self.query, ascending);
         self.paged(&found, |it| self.pull(it))
@@ -102,6 +102,7 @@ impl Place<'_> {
         let Some(it) = listed.iter().find(|it| it.number == number) else { return not_found() };
         match (it.gone, of) {
             (Some(IssueGone::Deleted), _) => refusal(410, "This issue was deleted"),
+            (Some(IssueGone::Hidden), _) => not_found(),
             (Some(IssueGone::Transferred { repository, number }), of) => {
                 let below = if of == Of::Timeline { "/timeline" } else { "" };
                 let mark = if self.query.0.is_empty() { "" } else { "?" };
@@ -122,7 +123,7 @@ impl Place<'_> {
     /// Shows one pull request, or its reviews.
     pub(super) fn of_pull(&self, number: u64, reviews: bool) -> Answer {
         let listed = read(&self.repository.issues);
-        let found = listed.iter().find(|it| it.number == number && it.pull.is_some());
+        let found = listed.iter().find(|it| it.number == number && it.pull.is_some() && it.is_here());
         match found {
             None => not_found(),
             Some(it) if reviews => {

@@ -51,7 +51,7 @@ const CONTROLS: &str = "{\"rename\":\"OWNER/NAME\"}, {\"state\":\"ok|empty|gone|
     {\"edit_issue\":{\"number\":1,\"title\":…,\"labels\":[…]}}, {\"comment_issue\":{\"number\":1,\"text\":…}}, \
     {\"close_issue\":{\"number\":1}}, {\"merge_pull\":{\"number\":1}}, \
     {\"review_pull\":{\"number\":1,\"state\":\"approved\"}}, {\"push_pull\":{\"number\":1}}, \
-    {\"happen_to_issue\":{\"number\":1,\"event\":…}}, {\"delete_issue\":{\"number\":1}} and \
+    {\"happen_to_issue\":{\"number\":1,\"event\":…}}, {\"delete_issue\":{\"number\":1}}, {\"hide_issue\":{\"number\":1}} and \
     {\"transfer_issue\":{\"number\":1,\"to\":\"OWNER/NAME\"}} are allowed";
 
 impl Service {

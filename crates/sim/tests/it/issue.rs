@@ -144,7 +144,19 @@ async fn an_issue_that_is_gone_says_how() {
         send(&sim, "GET", &format!("/__sim/github/truth?repository={NAME}"), &[TOKEN], "").await.json();
     assert_eq!(told["issues"][usize::try_from(plain[0]).unwrap() - 1]["gone"], "deleted");
 
-    let pull = truth(&sim).iter().find(|it| it.pull.is_some()).unwrap().number;
+    // What a suspended account wrote is shown to nobody, in either list.
+    let pulls: Vec<u64> = truth(&sim).iter().filter(|it| it.pull.is_some()).map(|it| it.number).collect();
+    let (hidden, pull) = (pulls[0], pulls[1]);
+    assert_eq!(control(&sim, &json!({ "hide_issue": { "number": hidden } })).await.status, 200);
+    for (list, below) in [("issues", ""), ("issues", "/timeline"), ("pulls", ""), ("pulls", "/reviews")] {
+        let shown = get(&sim, &format!("/repos/{NAME}/{list}/{hidden}{below}")).await;
+        assert_eq!(shown.status, 404, "{list}{below}");
+    }
+    for list in ["issues", "pulls"] {
+        let listed = numbers(&sim, &format!("/repos/{NAME}/{list}?state=all&per_page=100")).await;
+        assert!(listed.contains(&pull) && !listed.contains(&hidden), "{list}");
+    }
+
     for (change, status, words) in [
         (json!({ "delete_issue": { "number": pull } }), 409, "pull request"),
         (json!({ "review_pull": { "number": plain[2], "state": "approved" } }), 409, "no pull request"),

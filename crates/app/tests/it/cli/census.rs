@@ -17,6 +17,8 @@ use crate::support::{
     service_that_holds, started, until, work,
 };
 
+mod github;
+
 on_both!(
     what_was_deleted_is_noticed_and_can_be_brought_back,
     much_that_is_gone_waits_for_a_person,

@@ -141,6 +141,14 @@ impl World {
         })
     }
 
+    /// Hides an issue or pull request, as all that a suspended account wrote.
+    pub fn hide_issue(&self, repository: &str, number: u64) -> Result<(), Error> {
+        self.change_issue(repository, number, |it, _| {
+            it.gone = Some(IssueGone::Hidden);
+            Ok(())
+        })
+    }
+
     /// Moves an issue into another repository and returns its number there.
     pub fn transfer_issue(&self, repository: &str, number: u64, to: &str) -> Result<u64, Error> {
         let target = self.seeded(to)?;

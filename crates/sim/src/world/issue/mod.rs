@@ -66,6 +66,8 @@ pub struct Pull {
 pub enum IssueGone {
     /// Somebody deleted it.
     Deleted,
+    /// GitHub shows it to nobody, as all that a suspended account wrote.
+    Hidden,
     /// It is in another repository now.
     Transferred {
         /// That repository's number.
