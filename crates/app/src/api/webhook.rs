@@ -112,7 +112,8 @@ fn refused(refusal: Refusal) -> Problem {
         }
         Refusal::Malformed => Problem::new(StatusCode::BAD_REQUEST, "malformed", "the body is no JSON"),
         Refusal::Full => {
-            let says = "too many deliveries wait for this source: deliver again later";
+            let says = "too many deliveries wait for this source, which cannot be synced: `syncline status` says why; \
+                        deliver again later";
             // Whatever keeps the source from being synced lasts for minutes.
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", says).retry_after_s(300)
         }

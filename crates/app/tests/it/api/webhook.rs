@@ -2,11 +2,19 @@
 //!
 //! It must never make a signature with the code that checks it; the simulator makes them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 use sim::{Delivery, Hook, Outbox, Sim};
+use tokio::task::JoinSet;
 
-use super::{Stage, add, world};
-use crate::support::{Answer, Client};
+use super::{Stage, add, synced, world};
+use crate::support::{Answer, Client, Database, Scene, assert_truth, on_both};
+
+on_both!(what_a_full_queue_refuses_is_new_when_it_comes_again_and_found_by_polling);
+
+const REPOS: [&str; 2] = ["acme/repo-1", "acme/repo-2"];
 
 /// Sends a delivery as a stranger, and holds the answer against the document.
 async fn deliver(client: &Client, path: &str, headers: &[(String, String)], body: &[u8]) -> Answer {
@@ -27,7 +35,11 @@ pub(super) async fn secret(client: &Client, source: i64) -> String {
 
 /// Pushes once, and returns the delivery of it.
 fn pushed(sim: &Sim, secret: &str) -> Delivery {
-    let mut outbox = Outbox::new(sim.world()).unwrap();
+    push_again(sim, &mut Outbox::new(sim.world()).unwrap(), secret)
+}
+
+/// Pushes once more, and returns the delivery of that.
+fn push_again(sim: &Sim, outbox: &mut Outbox, secret: &str) -> Delivery {
     sim.world().push("acme/repo-1", "main", 1).unwrap();
     outbox.collect(sim.world(), Hook::GitHub, secret).unwrap().remove(0)
 }
@@ -189,5 +201,132 @@ async fn a_sync_may_be_asked_for_one_repository() {
     let stream =
         json!({ "source": source, "group": "commits", "targets": [{ "stream": "x", "partition": "7" }] });
     admin.post("/api/v1/syncs", &stream).await.expect_problem(404, "unknown");
+    stage.server.stop().await;
+}
+
+/// Returns the seconds after which a refusal says to come again.
+fn again_after_s(refused: &Answer) -> u64 {
+    refused.header("retry-after").expect("it says when to come again").parse().unwrap()
+}
+
+async fn what_a_full_queue_refuses_is_new_when_it_comes_again_and_found_by_polling(database: Database) {
+    let (stage, sim) = (Stage::set_over(Scene::new(database), &[]).await, world().await);
+    let admin = stage.server.admin();
+    let source = add(&admin, &sim, "acme").await;
+    synced(&admin, source).await;
+    let secret = secret(&admin, source).await;
+    let path = format!("/api/webhooks/{source}");
+    // Ten thousand hints that were put off by a year, as of a source that cannot be synced; one may still come.
+    let later = crate::support::epoch_ms() + 365 * 86_400_000;
+    let database = &stage.scene.database;
+    let delivered = format!(
+        "insert into deliveries (source_id, id, event, received_at) values ({source}, 'w', 'push', 1)"
+    );
+    database.execute(&delivered).await;
+    let waiting = format!(
+        "with recursive nth (n) as (select 1 union all select n + 1 from nth where n < 9999)
+         insert into hints (source_id, delivery_id, stream_group, received_at, state, due_at, tries)
+         select {source}, 'w', 'commits', 1, 'waiting', {later}, 1 from nth"
+    );
+    database.execute(&waiting).await;
+    let mut outbox = Outbox::new(sim.world()).unwrap();
+    let last = push_again(&sim, &mut outbox, &secret);
+    deliver(&admin, &path, &last.headers, &last.body).await.expect(202);
+
+    let it = push_again(&sim, &mut outbox, &secret);
+    let refused = deliver(&admin, &path, &it.headers, &it.body).await;
+    refused.expect_problem(503, "busy");
+    assert!(refused.text.contains("`syncline status` says why"), "{}", refused.text);
+    assert_eq!(again_after_s(&refused), 300);
+    deliver(&admin, &path, &last.headers, &last.body).await.expect(200);
+    let ping = {
+        let mut headers = sim::signed(&secret, b"{}");
+        headers.push(("x-github-event".to_owned(), "ping".to_owned()));
+        headers
+    };
+    deliver(&admin, &path, &ping, b"{}").await.expect(200);
+    assert_eq!(database.number("select count(*) from hints").await, 10_000, "nothing of it was kept");
+    let metrics = admin.get("/metrics").await.text;
+    assert!(metrics.contains("syncline_deliveries_total{outcome=\"full\"} 1"), "{metrics}");
+
+    // Polling finds what it told of.
+    synced(&admin, source).await;
+    assert_truth(database, &sim, &REPOS).await;
+    // Once there is room, it is no duplicate.
+    database.execute("delete from hints where due_at > 1").await;
+    let taken = deliver(&admin, &path, &it.headers, &it.body).await.expect(202);
+    assert_eq!(taken["state"], "waiting");
+    stage.server.stop().await;
+}
+
+/// Asks where deliveries go, again and again, until it is told to stop: what a flood costs the address that it comes from.
+fn flood(server: &str, stop: &Arc<AtomicBool>) -> JoinSet<()> {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut flooding = JoinSet::new();
+    // As many as keep the server at work, and no more than it takes at once.
+    for _ in 0..16 {
+        let (http, url, stop) = (http.clone(), format!("{server}/api/webhooks/1"), stop.clone());
+        flooding.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                // Not what providers send: it is refused before anything is read, and counts all the same.
+                drop(http.get(&url).send().await);
+            }
+        });
+    }
+    flooding
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_rate_limit_refuses_is_taken_later_and_found_by_polling() {
+    let (stage, sim) = (Stage::set().await, world().await);
+    let admin = stage.server.admin();
+    let source = add(&admin, &sim, "acme").await;
+    synced(&admin, source).await;
+    let secret = secret(&admin, source).await;
+    let path = format!("/api/webhooks/{source}");
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut flooding = flood(&stage.server.url, &stop);
+    let mut outbox = Outbox::new(sim.world()).unwrap();
+    let it = push_again(&sim, &mut outbox, &secret);
+    // Two thousand may come at once, and two hundred more each second.
+    let mut bad = it.clone();
+    bad.headers.retain(|it| it.0 != "x-hub-signature-256");
+    let refused = loop {
+        let answer = deliver(&admin, &path, &bad.headers, &bad.body).await;
+        if answer.status == 429 {
+            break answer;
+        }
+        assert_eq!(answer.status, 401, "{answer:?}");
+    };
+    refused.expect_problem(429, "too_many_requests");
+    assert!(refused.text.contains("ask again after the time in `Retry-After`"), "{}", refused.text);
+    assert!((1..=60).contains(&again_after_s(&refused)), "{}", again_after_s(&refused));
+    // Whoever asks for something else is not held back by it.
+    admin.get("/api/v1/sources").await.expect(200);
+    // A good one is refused like any other, and nothing of it is kept.
+    let mut tries = 0;
+    let good = loop {
+        let it = push_again(&sim, &mut outbox, &secret);
+        if deliver(&admin, &path, &it.headers, &it.body).await.status == 429 {
+            break it;
+        }
+        tries += 1;
+        assert!(tries < 200, "a flood lets everything through");
+    };
+    stop.store(true, Ordering::Relaxed);
+    while flooding.join_next().await.is_some() {}
+    let id = &good.headers.iter().find(|it| it.0 == "x-github-delivery").unwrap().1;
+    let kept = format!("select count(*) from deliveries where id = '{id}'");
+    assert_eq!(stage.scene.database.number(&kept).await, 0);
+    synced(&admin, source).await;
+    assert_truth(&stage.scene.database, &sim, &REPOS).await;
+    // Sent again, as GitLab and Jira do and GitHub's redelivery, it is new.
+    let taken = async || {
+        let answer = deliver(&admin, &path, &good.headers, &good.body).await;
+        (answer.status != 429).then_some(answer)
+    };
+    let taken =
+        crate::support::until("it is taken", std::time::Duration::from_mins(1), taken).await.expect(202);
+    assert_eq!(taken["state"], "waiting");
     stage.server.stop().await;
 }
