@@ -117,7 +117,7 @@ impl Place<'_> {
         let at = utc(note.at_ms);
         json!({
             "id": note.id, "type": null, "body": note.body, "author": account(&note.author), "created_at": at,
-            "updated_at": at, "system": note.system, "noteable_id": it.id, "noteable_type": "MergeRequest",
+            "updated_at": utc(note.edited_ms), "system": note.system, "noteable_id": it.id, "noteable_type": "MergeRequest",
             "project_id": self.repository.id, "resolvable": false, "confidential": false, "internal": false,
             "imported": false, "imported_from": "none", "noteable_iid": it.iid, "commands_changes": {},
         })

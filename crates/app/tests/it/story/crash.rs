@@ -4,13 +4,15 @@
 //! A loop here must never skip a commit point: it goes on until a run survives.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use sim::{JiraOptions, Options, Sim, SiteSize};
+use sim::{JiraOptions, Options, Sim, SiteSize, WorldSource};
 
+use super::timeline::assert_timeline;
 use crate::support::{
-    Database, Host, Kind, Rows, SOURCE, Scene, assert_kept_rules, assert_site, assert_truth, on_both, seeded,
-    snapshot, started,
+    Database, Host, Kind, Rows, SOURCE, Scene, Server, assert_kept_rules, assert_site, assert_truth, on_both,
+    seeded, snapshot, started, until,
 };
 
 /// No run of these worlds commits as often; a loop that gets here would never end.
@@ -23,6 +25,7 @@ on_both!(
     killed_at_every_commit_of_a_long_listing_without_news,
     killed_at_every_commit_of_a_long_listing_that_changed,
     killed_at_every_commit_of_a_board,
+    killed_at_every_commit_of_a_timeline,
     killed_twice_in_a_row,
     #[ignore = "long: a kill at every commit of a larger world"]
     killed_at_every_commit_of_a_larger_world,
@@ -133,6 +136,27 @@ async fn killed_at_every_commit_of_a_board(database: Database) {
     story.killed_everywhere(&[None]).await.asked_little_twice(&story);
 }
 
+async fn killed_at_every_commit_of_a_timeline(database: Database) {
+    let world = WorldSource::Seeded { seed: 13, repos: 1, commits: 10 };
+    let sim = started(Options { world, issues: Some(20), ..Options::default() }, "", "").await;
+    // What is young is read twice, so time stands still.
+    sim.set_time(Some(SITE_TIME_MS));
+    let begun = Scene::with_source(database, &sim, &["acme/repo-1"]).await.set("SYNCLINE_WORKERS", 1);
+    begun.completes().await;
+    // Both lanes have something to read, and one timeline takes more pages than one answer may have.
+    let (world, name) = (sim.world(), "acme/repo-1");
+    sim.set_time(Some(SITE_TIME_MS + 1_000));
+    for nth in 0..130 {
+        world.comment_issue(name, 2, &format!("and again {nth}")).unwrap();
+    }
+    let pull = world.open_pull(name, "Mend it").unwrap();
+    world.review_pull(name, pull, "approved").unwrap();
+    sim.set_time(Some(SITE_TIME_MS + 120_000));
+    let begun = begun.of_group("timeline").set("SYNCLINE_MANUAL_COOLDOWN", "timeline=0s");
+    let story = Story::new(begun, &sim).await;
+    story.killed_in_turn().await.asked_little_twice(&story);
+}
+
 async fn killed_twice_in_a_row(database: Database) {
     let is_sqlite = database.is_sqlite();
     let sim = seeded(10, 1, 110, "", "").await;
@@ -194,19 +218,30 @@ impl<'a> Story<'a> {
 
     /// Kills a run at every commit point, then as often as `again` says, and lets the last one finish.
     async fn killed_everywhere(&self, again: &[Option<&str>]) -> Kills {
+        self.killed_wherever(again, |nth| vec![format!("{nth}:before"), nth.to_string()]).await
+    }
+
+    /// The same in half of the time: before and behind every commit in turn.
+    async fn killed_in_turn(&self) -> Kills {
+        let in_turn =
+            |nth: u64| if nth.is_multiple_of(2) { nth.to_string() } else { format!("{nth}:before") };
+        self.killed_wherever(&[None], |nth| vec![in_turn(nth)]).await
+    }
+
+    async fn killed_wherever(&self, again: &[Option<&str>], points: impl Fn(u64) -> Vec<String>) -> Kills {
         let mut kills = Vec::new();
         for nth in 1.. {
             assert!(nth < COMMITS_MAX, "no run survives");
-            let mut survived = 0;
-            for point in [format!("{nth}:before"), nth.to_string()] {
+            let (points, mut survived) = (points(nth), 0);
+            for point in &points {
                 for second in again {
-                    match self.killed_at(&point, *second).await {
+                    match self.killed_at(point, *second).await {
                         Some(killed) => kills.push(killed),
                         None => survived += 1,
                     }
                 }
             }
-            if survived == 2 * again.len() {
+            if survived == points.len() * again.len() {
                 // The request, a claim and the pages of a listing, at least.
                 assert!(nth > 6, "only {nth} commit points");
                 return Kills(kills);
@@ -236,7 +271,7 @@ impl<'a> Story<'a> {
             counted = scene.database.number(COUNTED).await;
         }
         if !is_finished(scene, self).await {
-            scene.completes().await;
+            go_on(scene).await;
         }
         let requests = self.sim.report().requests;
         self.undisturbed.assert_same(&snapshot(&scene.database).await, &when);
@@ -253,12 +288,32 @@ async fn is_finished(scene: &Scene, story: &Story<'_>) -> bool {
     usize::try_from(closed).unwrap() == rows
 }
 
+/// Brings a killed run to its end. Where its forward lane has ended, others may be left: they go on wherever there is a
+/// process, and another start would be another sync.
+async fn go_on(scene: &Scene) {
+    let lanes = "select count(*) from syncs where lane <> 'forward' and state <> 'completed'";
+    if scene.database.number(lanes).await == 0 {
+        scene.completes().await;
+        return;
+    }
+    let server = Server::start_with(scene, &[("SYNC_ENABLED", "false")]).await;
+    let ended = async || {
+        let open = "select count(*) from syncs where state = 'running'";
+        (scene.database.number(open).await == 0).then_some(())
+    };
+    until("all lanes ended", Duration::from_mins(1), ended).await;
+    server.stop().await;
+}
+
 async fn assert_everything(scene: &Scene, sim: &Sim) {
     let names = sim.world().names();
     if scene.database.number("select count(*) from sources where provider = 'jira'").await == 1 {
         let now = Timestamp::from_millisecond(SITE_TIME_MS).unwrap();
         assert_site(&scene.database, SOURCE, Kind::Cloud, sim, now).await;
     } else {
+        if scene.database.number("select count(*) from github_issues").await > 0 {
+            assert_timeline(scene, sim).await;
+        }
         assert_truth(&scene.database, sim, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
     }
     let active =

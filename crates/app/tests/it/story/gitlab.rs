@@ -18,6 +18,7 @@ use crate::support::{
 on_both!(
     a_project_is_followed_whatever_becomes_of_it,
     merge_requests_stand_as_they_are_at_gitlab,
+    notes_stand_as_they_are_at_gitlab,
     two_hosts_answer_one_query,
 );
 
@@ -179,6 +180,79 @@ async fn assert_merge_requests(scene: &Scene, sim: &Sim) {
     let missing: Vec<_> = expected.difference(&found).take(3).collect();
     let odd: Vec<_> = found.difference(&expected).take(3).collect();
     assert!(missing.is_empty() && odd.is_empty(), "missing: {missing:#?}\nodd: {odd:#?}");
+    assert!(!expected.is_empty());
+}
+
+async fn notes_stand_as_they_are_at_gitlab(database: Database) {
+    let sim = seeded(56, 1, 900, "", "").await;
+    let (world, name) = (sim.world(), "acme/repo-1");
+    for nth in 0..9 {
+        let branch = format!("topic-{nth}");
+        world.create_branch(name, &branch, "main").unwrap();
+        world.open_merge_request(name, &branch, "main", &format!("topic {nth}")).unwrap();
+    }
+    let scene = Scene::at_host(gitlab(), database, &sim, &[]).await;
+    let scene = scene.set("SYNCLINE_MANUAL_COOLDOWN", "timeline=0s");
+    scene.completes().await;
+    timeline(&scene).await;
+    let all = world.merge_requests(name).unwrap();
+    let open = all.iter().filter(|it| it.state == sim::MergeRequestState::Opened);
+    let mut known: BTreeSet<u64> = open.map(|it| it.iid).collect();
+    assert_notes(&scene, &sim, &known).await;
+
+    // More than a page of one, some of several others, and one of a merge request that is over: all of it is read then.
+    let over = all.iter().find(|it| !known.contains(&it.iid) && it.notes > 1).unwrap().iid;
+    let few: Vec<u64> = known.iter().copied().take(3).collect();
+    for nth in 0..230 {
+        world.note_merge_request(name, few[0], &format!("and again {nth}")).unwrap();
+    }
+    for iid in [few[1], few[2], over] {
+        world.note_merge_request(name, iid, "Why not here? 👍").unwrap();
+    }
+    known.insert(over);
+    timeline(&scene).await;
+    assert_notes(&scene, &sim, &known).await;
+
+    // Somebody thinks better of what was said, on another page than the newest, and another note comes behind it.
+    let said = |iid: u64| {
+        let all = world.merge_requests(name).unwrap();
+        all.into_iter().find(|it| it.iid == iid).unwrap().said[0].id
+    };
+    for iid in [few[0], over] {
+        world.edit_note(name, iid, said(iid), "on second thoughts").unwrap();
+        world.note_merge_request(name, iid, "just so").unwrap();
+    }
+    timeline(&scene).await;
+    assert_notes(&scene, &sim, &known).await;
+    let edited =
+        "select count(*) from gitlab_notes where body = 'on second thoughts' and updated_at > created_at";
+    assert_eq!(scene.database.number(edited).await, 2);
+    assert_kept_rules(&sim);
+}
+
+/// Fails unless exactly these merge requests' notes stand there, each once and as GitLab has it.
+async fn assert_notes(scene: &Scene, sim: &Sim, of: &BTreeSet<u64>) {
+    let landed = "select cast(merge_request_iid as text) || ' ' || cast(id as text) || ' ' || author || ' '
+        || case when system then 'system' else 'person' end || ' ' || body from gitlab_notes
+        where deleted_at is null order by id";
+    let found = scene.database.lines(landed).await;
+    let world = sim.world();
+    let mut expected = Vec::new();
+    for it in world.merge_requests("acme/repo-1").unwrap().iter().filter(|it| of.contains(&it.iid)) {
+        expected.extend(it.remarks().into_iter().map(|note| {
+            let by = if note.system { "system" } else { "person" };
+            (note.id, format!("{} {} {} {by} {}", it.iid, note.id, note.author.username, note.body))
+        }));
+    }
+    expected.sort();
+    let expected: Vec<String> = expected.into_iter().map(|it| it.1).collect();
+    let odd = found.iter().zip(&expected).find(|(found, expected)| found != expected);
+    assert!(
+        found == expected,
+        "{} notes, {} expected; the first that differs: {odd:?}",
+        found.len(),
+        expected.len()
+    );
     assert!(!expected.is_empty());
 }
 

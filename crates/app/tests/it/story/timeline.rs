@@ -65,7 +65,7 @@ fn assert_same(what: &str, found: &[String], expected: &[String]) {
 }
 
 /// Fails unless issues, pull requests, events and reviews stand there as GitHub has them.
-async fn assert_timeline(scene: &Scene, sim: &Sim) {
+pub(super) async fn assert_timeline(scene: &Scene, sim: &Sim) {
     let truth = truth(sim);
     assert!(!truth.is_empty());
     let second = |column: &str| {

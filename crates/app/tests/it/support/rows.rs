@@ -130,6 +130,8 @@ async fn dump(database: &Database, table: &str, except: &[&str], and: &str) -> V
             "deleted_at" if except.contains(&"observed_at") => {
                 "case when deleted_at is null then 'there' else 'deleted' end".to_owned()
             }
+            // A lane's end is a moment of the reading, too.
+            "ended_at" => "case when ended_at is null then 'open' else 'ended' end".to_owned(),
             name => format!("coalesce(cast({name} as text), 'null')"),
         })
         .collect();

@@ -88,7 +88,20 @@ impl World {
             let nth = u64::from(it.notes) + it.said.len() as u64;
             let author = Account::of(SOMEBODY.0, SOMEBODY.1);
             let (id, body) = (it.id * NOTES + nth, body.to_owned());
-            it.said.push(Note { id, body, author, at_ms: now_ms, system: false });
+            it.said.push(Note { id, body, author, at_ms: now_ms, edited_ms: now_ms, system: false });
+            Ok(())
+        })
+    }
+
+    /// Changes what somebody said of a merge request; the merge request changes by it, too.
+    pub fn edit_note(&self, repository: &str, iid: u64, note: u64, body: &str) -> Result<(), Error> {
+        let now_ms = self.site().clock.now_ms();
+        self.change_merge_request(repository, iid, |it| {
+            let Some(note) = it.said.iter_mut().find(|it| it.id == note) else {
+                return Err("has no such note that could be changed");
+            };
+            body.clone_into(&mut note.body);
+            note.edited_ms = now_ms;
             Ok(())
         })
     }

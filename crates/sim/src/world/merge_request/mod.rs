@@ -113,6 +113,8 @@ pub struct Note {
     pub author: Account,
     /// When, in milliseconds since the epoch.
     pub at_ms: i64,
+    /// When it was changed last.
+    pub edited_ms: i64,
     /// Whether GitLab itself wrote it, of what somebody did.
     pub system: bool,
 }
@@ -124,13 +126,17 @@ impl MergeRequest {
     /// Tells of all that was said of it, oldest first.
     #[must_use]
     pub fn remarks(&self) -> Vec<Note> {
-        let made_up = (0..u64::from(self.notes)).map(|nth| Note {
-            id: self.id * NOTES + nth,
-            body: format!("Remark {nth} of !{}", self.iid),
-            author: self.author.clone(),
+        let made_up = (0..u64::from(self.notes)).map(|nth| {
             // A minute apart, and the same whatever happens later.
-            at_ms: self.created_ms + 60_000 * i64::try_from(nth).unwrap_or_default(),
-            system: mix(self.id ^ nth).is_multiple_of(3),
+            let at_ms = self.created_ms + 60_000 * i64::try_from(nth).unwrap_or_default();
+            Note {
+                id: self.id * NOTES + nth,
+                body: format!("Remark {nth} of !{}", self.iid),
+                author: self.author.clone(),
+                at_ms,
+                edited_ms: at_ms,
+                system: mix(self.id ^ nth).is_multiple_of(3),
+            }
         });
         made_up.chain(self.said.iter().cloned()).collect()
     }
