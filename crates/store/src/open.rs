@@ -101,6 +101,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/sqlite/0016_deliveries.sql"),
         include_str!("../migrations/postgres/0016_deliveries.sql"),
     ),
+    (
+        17,
+        include_str!("../migrations/sqlite/0017_one_census.sql"),
+        include_str!("../migrations/postgres/0017_one_census.sql"),
+    ),
 ];
 
 /// How long the server keeps the locks of a transaction in which nothing is said. Ours say something at once, so one

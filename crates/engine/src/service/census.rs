@@ -4,6 +4,8 @@
 
 use domain::connector::Connector;
 use domain::id::SourceId;
+use domain::policy::Reason;
+use domain::trigger::Trigger;
 use jiff::{SignedDuration, Timestamp};
 use store::{AbsenceRow, CensusDue, CensusRow, SourceRow, StoreError};
 
@@ -18,11 +20,20 @@ impl SyncService {
     /// Begins censuses of a source's streams that can be counted, or of one of them; returns how many partitions.
     pub async fn start_census(&self, source: SourceId, stream: Option<&str>) -> Result<u64, Error> {
         let row = self.source_by_id(source).await?;
-        if !row.enabled {
-            let why = format!("`{}` is switched off: let syncs begin again before it is counted", row.name);
-            return Err(Error::Conflict(why));
+        let connector = connector(&row.provider)?;
+        // The same door as for a sync, whichever its group. A census waits for its budget by itself, and needs none at once.
+        let spec = connector.spec();
+        let Some(group) = spec.groups.first() else { return Ok(0) };
+        let (decision, _) = self.decide_targets(source, (spec, group), Trigger::Manual).await?;
+        let refused = match decision.reason {
+            Reason::Disabled => "is switched off: let syncs begin again before it is counted",
+            Reason::NoOwner => "belongs to nobody, or to a tenant that is revoked: it is counted no more",
+            _ => "",
+        };
+        if !refused.is_empty() {
+            return Err(Error::Conflict(format!("`{}` {refused}", row.name)));
         }
-        let counted = counted(connector(&row.provider)?);
+        let counted = counted(connector);
         if let Some(stream) = stream
             && !counted.contains(&stream)
         {

@@ -18,7 +18,7 @@ use crate::queue::Lease;
 use crate::queue::census::{forget, name};
 
 /// Absent rows that one census looks up, a request or a little more for each: a tenth of what GitHub answers in an hour.
-/// Of more the next census looks up others.
+/// Of more the next census looks up others first.
 const LOOKUPS_MAX: u32 = 500;
 
 /// A census that a job is at work on.
@@ -133,7 +133,11 @@ async fn listed(conn: &mut Conn, lease: &Lease, now: Timestamp) -> Result<(), St
              exists (select 1 from census_absences as earlier join censuses as other
                  on other.id = earlier.census_id and other.stream = $2 and other.partition = $3
                  where earlier.source_id = $1 and earlier.key = cast(there.{key} as text) and earlier.restored)
-         {there} and {unseen} order by there.{key} limit $6 on conflict do nothing"
+         {there} and {unseen}
+         order by coalesce((select max(other.id) from censuses as other join census_absences as earlier
+             on earlier.census_id = other.id and earlier.key = cast(there.{key} as text)
+             where other.source_id = $1 and other.stream = $2 and other.partition = $3), 0), there.{key}
+         limit $6 on conflict do nothing"
     );
     conn.execute(AssertSqlSafe(sql), of_census(args![it.id, LOOKUPS_MAX])).await?;
     let sql = format!(

@@ -7,19 +7,23 @@ use domain::connector::Group;
 use domain::event::Event;
 use domain::id::SourceId;
 use domain::job::{JobState, Lane};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::AssertSqlSafe;
 
 use super::enqueue::{self, Streams};
 use super::{Lease, lane};
 use crate::Store;
 use crate::db::{Conn, Row, args, to_json};
+use crate::dialect::{each, for_update};
 use crate::error::{StoreError, corrupt};
 use crate::event::{self, About};
 use crate::landing;
 
 /// Censuses that are kept of a partition: the last one, and what may be undone of those before.
 const KEPT: u32 = 5;
+
+/// How long after one that failed a partition is counted again: a fault that lasts costs four listings a day.
+const AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(6);
 
 /// Ids that an event names: enough to see what they have in common.
 const TOLD_MAX: usize = 100;
@@ -82,48 +86,68 @@ async fn begin(conn: &mut Conn, (due, now): &(CensusDue, Timestamp)) -> Result<u
     if going && due.before.is_some() {
         return Ok(0);
     }
+    // Nothing of a group is opened for whom the policy would refuse.
+    let allowed = "select source.id from sources as source
+        join tenants as tenant on tenant.id = source.tenant_id and tenant.revoked_at is null
+        where source.id = $1 and source.enabled and source.removed_at is null";
+    if conn.row(allowed, args![source]).await?.is_none() {
+        return Ok(0);
+    }
     let sql = "select partition.key from partitions as partition
-        join sources as source on source.id = partition.source_id and source.removed_at is null
         where partition.source_id = $1 and partition.stream = $2 and partition.active and partition.is_valid
             and partition.last_synced_at is not null
             and not exists (select 1 from censuses as last where last.source_id = $1 and last.stream = $2
-                and last.partition = partition.key and (last.state = 'counting' or last.began_at > $3))
+                and last.partition = partition.key and (last.state = 'counting'
+                    or last.began_at > $3 and (last.state <> 'failed' or last.ended_at > $5)))
         order by coalesce((select max(began_at) from censuses as last where last.source_id = $1
             and last.stream = $2 and last.partition = partition.key), 0), partition.key limit $4";
-    let rows =
-        conn.rows(sql, args![source, due.stream, due.before.unwrap_or(Timestamp::MAX), due.max]).await?;
+    let before = due.before.unwrap_or(Timestamp::MAX);
+    let failed_before = now.saturating_sub(AGAIN_AFTER).unwrap_or(Timestamp::MIN);
+    let rows = conn.rows(sql, args![source, due.stream, before, due.max, failed_before]).await?;
+    let mut begun = 0;
     for row in &rows {
-        begin_one(conn, due, &row.get::<String>("key")?, *now).await?;
+        begun += u64::from(begin_one(conn, due, &row.get::<String>("key")?, *now).await?);
     }
     if lane::open(conn, source, (group, &names), *now).await? {
         enqueue::wake(conn).await?;
     }
-    Ok(rows.len() as u64)
+    Ok(begun)
 }
 
-async fn begin_one(conn: &mut Conn, due: &CensusDue, key: &str, now: Timestamp) -> Result<(), StoreError> {
-    let sql = "delete from census_absences where census_id in (select id from censuses
-            where source_id = $1 and stream = $2 and partition = $3 and id not in (select id from censuses
-                where source_id = $1 and stream = $2 and partition = $3 order by id desc limit $4))
-        and not restored";
-    conn.execute(sql, args![due.source, due.stream, key, KEPT - 1]).await?;
-    // One of which something was brought back stays, so that it is not marked again.
-    let sql = "delete from censuses where source_id = $1 and stream = $2 and partition = $3
-        and id not in (select id from censuses where source_id = $1 and stream = $2 and partition = $3
-            order by id desc limit $4)
-        and not exists (select 1 from census_absences where census_id = censuses.id)";
-    conn.execute(sql, args![due.source, due.stream, key, KEPT - 1]).await?;
-    forget(conn, due.source, due.stream, key).await?;
+/// Begins a census, unless another process did so meanwhile.
+async fn begin_one(conn: &mut Conn, due: &CensusDue, key: &str, now: Timestamp) -> Result<bool, StoreError> {
     let sql = "insert into censuses (source_id, stream_group, stream, partition, state, counts, owner_column,
-            key_column, lookup_columns, began_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+            key_column, lookup_columns, began_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        on conflict do nothing";
     let it = &due.census;
     let mut args = args![due.source, due.group.name, due.stream, key, CensusState::Counting.as_str()];
     args.extend(args![it.table.name, it.owner, it.key, to_json(&it.lookup)?, now]);
-    conn.execute(sql, args).await?;
+    if conn.execute(sql, args).await? == 0 {
+        return Ok(false);
+    }
+    drop_old(conn, due, key).await?;
+    forget(conn, due.source, due.stream, key).await?;
     let sql = "insert into checkpoints (source_id, stream, partition, lane, cursor, plain)
         values ($1, $2, $3, $4, null, false)
         on conflict (source_id, stream, partition, lane) do update set cursor = null, ended_at = null";
     conn.execute(sql, args![due.source, due.stream, key, Lane::Census.as_str()]).await?;
+    Ok(true)
+}
+
+/// Drops all censuses of a partition but the last ones, and but one that waits for an answer.
+async fn drop_old(conn: &mut Conn, due: &CensusDue, key: &str) -> Result<(), StoreError> {
+    let sql = "delete from census_absences where census_id in (select id from censuses
+            where source_id = $1 and stream = $2 and partition = $3 and id not in (select id from censuses
+                where source_id = $1 and stream = $2 and partition = $3 order by id desc limit $4)
+            and state <> 'asks')
+        and not restored";
+    conn.execute(sql, args![due.source, due.stream, key, KEPT]).await?;
+    // One of which something was brought back stays, so that it is not marked again.
+    let sql = "delete from censuses where source_id = $1 and stream = $2 and partition = $3
+        and id not in (select id from censuses where source_id = $1 and stream = $2 and partition = $3
+            order by id desc limit $4)
+        and state <> 'asks' and not exists (select 1 from census_absences where census_id = censuses.id)";
+    conn.execute(sql, args![due.source, due.stream, key, KEPT]).await?;
     Ok(())
 }
 
@@ -140,12 +164,13 @@ struct Ended {
     began_at: Timestamp,
     listed: u64,
     known: u64,
+    absent: u64,
     applied_at: Option<Timestamp>,
 }
 
 const ENDED: &str =
     "select id, source_id, stream, partition, state, counts, owner_column, key_column, began_at,
-    coalesce(listed, 0) as listed, coalesce(known, 0) as known, applied_at from censuses";
+    coalesce(listed, 0) as listed, coalesce(known, 0) as known, coalesce(absent, 0) as absent, applied_at from censuses";
 
 fn ended(row: &Row) -> Result<Ended, StoreError> {
     let id: i64 = row.get("id")?;
@@ -161,6 +186,7 @@ fn ended(row: &Row) -> Result<Ended, StoreError> {
         began_at: row.time("began_at")?.ok_or_else(|| corrupt("censuses", id, "began_at"))?,
         listed: row.count("listed")?,
         known: row.count("known")?,
+        absent: row.count("absent")?,
         applied_at: row.time("applied_at")?,
     })
 }
@@ -202,13 +228,17 @@ async fn is_listed(conn: &mut Conn, id: i64) -> Result<bool, StoreError> {
 }
 
 async fn conclude(conn: &mut Conn, mut it: Ended, now: Timestamp) -> Result<(), StoreError> {
-    let sql = "select count(*) as gone from census_absences
-        where census_id = $1 and absence in ('deleted', 'moved') and not restored";
-    let gone = conn.one(sql, args![it.id]).await?.count("gone")?;
+    let sql = "select count(*) as looked_up,
+            count(case when absence in ('deleted', 'moved') and not restored then 1 end) as gone
+        from census_absences where census_id = $1";
+    let row = conn.one(sql, args![it.id]).await?;
+    let (gone, looked_up) = (row.count("gone")?, row.count("looked_up")?);
+    // More is absent than was looked up: of the others the worst is believed, else much would go little by little.
+    let believed = gone + it.absent.saturating_sub(looked_up);
     // An empty listing may be what somebody is shown who may see nothing.
     let state = if gone == 0 {
         CensusState::Clear
-    } else if it.listed == 0 || brakes(it.known, gone) {
+    } else if it.listed == 0 || brakes(it.known, believed) {
         CensusState::Asks
     } else {
         mark(conn, &mut it, false, now).await?;
@@ -229,12 +259,21 @@ async fn mark(conn: &mut Conn, it: &mut Ended, asked: bool, now: Timestamp) -> R
     let sql = format!(
         "update {table} set deleted_at = {at}, observed_at = {began}
          where source_id = $2 and {owner} = cast($3 as bigint) and deleted_at is null and observed_at <= {began}
-             and cast({key} as text) in (select census_absences.key from census_absences where {among})"
+             and cast({key} as text) in (select census_absences.key from census_absences where {among})
+         returning cast({key} as text) as key"
     );
     let args = args![it.id, it.source, &it.partition, landing::instant(now), landing::instant(it.began_at)];
-    let rows = conn.execute(AssertSqlSafe(sql), args).await?;
-    let sql = format!("update census_absences set marked = true, restored = false where {among}");
-    conn.execute(AssertSqlSafe(sql), args![it.id]).await?;
+    let mut keys = Vec::new();
+    for row in conn.rows(AssertSqlSafe(sql), args).await? {
+        keys.push([row.get::<String>("key")?]);
+    }
+    let rows = keys.len() as u64;
+    let sql = format!(
+        "update census_absences set marked = true, restored = false
+         where census_id = $1 and key in (select t.value ->> 0 from {})",
+        each(conn, "$2"),
+    );
+    conn.execute(AssertSqlSafe(sql), args![it.id, to_json(&keys)?]).await?;
     let sql = "update censuses set applied_at = $2, marked = $3 where id = $1";
     conn.execute(sql, args![it.id, now, rows]).await?;
     it.applied_at = Some(now);
@@ -280,7 +319,7 @@ async fn close(conn: &mut Conn, it: &Ended, state: CensusState, now: Timestamp) 
 }
 
 async fn decided(conn: &mut Conn, id: i64) -> Result<Ended, StoreError> {
-    let sql = format!("{ENDED} where id = $1 {}", crate::dialect::for_update(conn));
+    let sql = format!("{ENDED} where id = $1 {}", for_update(conn));
     ended(&conn.one(AssertSqlSafe(sql), args![id]).await?)
 }
 

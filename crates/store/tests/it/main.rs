@@ -15,6 +15,7 @@ mod database;
 mod bare;
 mod world;
 
+mod census;
 mod chores;
 mod claims;
 mod closing;

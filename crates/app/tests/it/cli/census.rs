@@ -25,6 +25,7 @@ on_both!(
     a_listing_that_fails_marks_nothing,
     an_issue_that_went_elsewhere_is_told_apart,
     every_part_is_counted_in_its_time,
+    nobody_is_counted_whose_access_ended,
 );
 
 /// A test that is not where it should be by then hangs.
@@ -290,4 +291,24 @@ async fn every_part_is_counted_in_its_time(database: Database) {
     assert_eq!(begun().await, 1);
     assert_eq!(ended(&service).await.state, CensusState::Clear);
     service.close().await;
+}
+
+async fn nobody_is_counted_whose_access_ended(database: Database) {
+    let (sim, scene) = with_merge_requests(database, 106, 3).await;
+    scene.run(&["source", "disable", SOURCE]).await.expect_code(0);
+    let start = ["census", "start", "--source", SOURCE];
+    let off = scene.run(&start).await;
+    off.expect_code(4);
+    assert!(off.stderr.contains("is switched off"), "{}", off.told());
+    scene.run(&["source", "enable", SOURCE]).await.expect_code(0);
+    scene.run(&["tenant", "revoke", "default", "--yes"]).await.expect_code(0);
+    let refused = scene.run(&start).await;
+    refused.expect_code(4);
+    assert!(refused.stderr.contains("a tenant that is revoked"), "{}", refused.told());
+    let service = service_that_holds(&scene.database).await;
+    sim.reset_report();
+    assert_eq!(service.run_chore("census").await.unwrap().last.unwrap().did["begun"], 0);
+    assert_eq!(service.censuses(None, None, 10).await.unwrap(), []);
+    service.close().await;
+    assert_eq!(sim.report().requests, 0, "nothing is asked with its credential");
 }
