@@ -132,6 +132,7 @@ impl Run<'_> {
             observed_at,
             lease_until: now.saturating_add(self.lease_time).unwrap_or(now),
             group: self.group,
+            groups: self.fetcher.connector.spec().groups,
             ends: matches!(after, After::Look | After::CaughtUp).then(|| self.completed()),
             rivals: self.pool.rivals(self.reins),
         };

@@ -155,12 +155,12 @@ pub(crate) async fn open(
     options: &Options,
     specs: &[&'static Spec],
 ) -> Result<(Db, Layouts, Option<PgConnectOptions>), OpenError> {
-    let tables = tables_of(specs);
+    let layouts = Layouts::new(&tables_of(specs));
     match options.url.split_once(':') {
-        Some(("sqlite", _)) => Ok((open_sqlite(options, &tables).await?, Layouts::new(&tables), None)),
+        Some(("sqlite", _)) => Ok((open_sqlite(options, specs).await?, layouts, None)),
         Some(("postgres" | "postgresql", _)) => {
-            let (db, connect) = open_postgres(options, &tables).await?;
-            Ok((db, Layouts::new(&tables), Some(connect)))
+            let (db, connect) = open_postgres(options, specs).await?;
+            Ok((db, layouts, Some(connect)))
         }
         _ => Err(OpenError::Url { why: "names no database that is known".to_owned() }),
     }
@@ -177,16 +177,16 @@ fn tables_of(specs: &[&'static Spec]) -> Vec<&'static Table> {
     tables
 }
 
-async fn open_sqlite(options: &Options, tables: &[&'static Table]) -> Result<Db, OpenError> {
+async fn open_sqlite(options: &Options, specs: &[&'static Spec]) -> Result<Db, OpenError> {
     let file = File {
         cache_kib: options.cache_kib,
         max_page_count: options.max_page_count,
         ..file_of(&options.url).map_err(|why| OpenError::Url { why })?
     };
-    let (opened, tables) = (file.clone(), tables.to_vec());
+    let (opened, specs) = (file.clone(), specs.to_vec());
     let opening = tokio::task::spawn_blocking(move || {
         let conn = opened.connect().map_err(|error| sqlite_error(&opened, error.into()))?;
-        prepare_sqlite(Conn::Lite(conn), &tables).map_err(|error| match error {
+        prepare_sqlite(Conn::Lite(conn), &specs).map_err(|error| match error {
             OpenError::Broken(inner) => sqlite_error(&opened, inner),
             other => other,
         })
@@ -216,10 +216,10 @@ fn file_of(url: &str) -> Result<File, String> {
     Ok(File { path: path.into(), create, cache_kib: 0, max_page_count: None })
 }
 
-fn prepare_sqlite(mut conn: Conn, tables: &[&Table]) -> Result<rusqlite::Connection, OpenError> {
+fn prepare_sqlite(mut conn: Conn, specs: &[&'static Spec]) -> Result<rusqlite::Connection, OpenError> {
     let script = |conn: &mut Conn, sql: &'static str| at_once(conn.script(sql)).map_err(OpenError::Broken);
     script(&mut conn, "begin immediate")?;
-    at_once(async { Ok(prepare(&mut conn, tables).await) }).map_err(OpenError::Broken)??;
+    at_once(async { Ok(prepare(&mut conn, specs).await) }).map_err(OpenError::Broken)??;
     script(&mut conn, "commit")?;
     match conn {
         Conn::Lite(conn) => Ok(conn),
@@ -246,7 +246,10 @@ fn sqlite_error(file: &File, error: StoreError) -> OpenError {
     }
 }
 
-async fn open_postgres(options: &Options, tables: &[&Table]) -> Result<(Db, PgConnectOptions), OpenError> {
+async fn open_postgres(
+    options: &Options,
+    specs: &[&'static Spec],
+) -> Result<(Db, PgConnectOptions), OpenError> {
     let connect = PgConnectOptions::from_str(&options.url)
         .map_err(|error| OpenError::Url { why: format!("is not one of PostgreSQL ({error})") })?
         .application_name("syncline")
@@ -256,7 +259,7 @@ async fn open_postgres(options: &Options, tables: &[&Table]) -> Result<(Db, PgCo
     drop(first);
     let writers = pool(WRITERS_MAX, connect.clone());
     let readers = pool(READERS_MAX, connect.clone().options(READERS_PLAN));
-    prepare_postgres(&writers, tables).await?;
+    prepare_postgres(&writers, specs).await?;
     let pages = Semaphore::new(PAGES_AT_ONCE);
     Ok((Db::Pg { writers, readers, pages, kill: KillSwitch::new(options.kill_at) }, connect))
 }
@@ -276,11 +279,11 @@ fn pool(connections_max: u32, connect: PgConnectOptions) -> PgPool {
         .connect_lazy_with(connect)
 }
 
-async fn prepare_postgres(pool: &PgPool, tables: &[&Table]) -> Result<(), OpenError> {
+async fn prepare_postgres(pool: &PgPool, specs: &[&'static Spec]) -> Result<(), OpenError> {
     let broken = |error: sqlx::Error| OpenError::Broken(error.into());
     let mut conn = Conn::Pg(pool.begin().await.map_err(broken)?);
     conn.execute(dialect::OPEN_LOCK, args![]).await.map_err(OpenError::Broken)?;
-    prepare(&mut conn, tables).await?;
+    prepare(&mut conn, specs).await?;
     if let Conn::Pg(transaction) = conn {
         transaction.commit().await.map_err(broken)?;
     }
@@ -308,9 +311,22 @@ fn postgres_error(connect: &PgConnectOptions, error: sqlx::Error) -> OpenError {
 }
 
 /// Migrates, then makes and widens the landed tables: one transaction, under a lock.
-async fn prepare(conn: &mut Conn, tables: &[&Table]) -> Result<(), OpenError> {
+async fn prepare(conn: &mut Conn, specs: &[&'static Spec]) -> Result<(), OpenError> {
     migrate(conn).await?;
-    landing::create(conn, tables).await
+    let made = landing::create(conn, &tables_of(specs)).await?;
+    let grown = specs.iter().filter(|it| it.tables.iter().any(|table| made.contains(&table.name)));
+    for spec in grown {
+        list_anew(conn, spec.provider).await.map_err(OpenError::Broken)?;
+    }
+    Ok(())
+}
+
+/// Has the listings of a provider's sources read whole once, where this version reads something of it that none before
+/// did: a page that is answered as unchanged would not find the partitions of that.
+async fn list_anew(conn: &mut Conn, provider: &str) -> Result<(), StoreError> {
+    let sql = "delete from validators where source_id in (select id from sources where provider = $1)";
+    conn.execute(sql, args![provider]).await?;
+    Ok(())
 }
 
 async fn migrate(conn: &mut Conn) -> Result<(), OpenError> {

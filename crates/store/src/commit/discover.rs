@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::job::Lane;
+use domain::page::Partition;
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
@@ -13,7 +14,7 @@ use crate::db::{Conn, args, to_json};
 use crate::dialect::each;
 use crate::error::StoreError;
 use crate::queue::enqueue::{self, Streams};
-use crate::queue::{Lease, lane};
+use crate::queue::{Lease, lane, schedule};
 use crate::source::partition::{self, FoundBy};
 
 /// Keeps what a page found and makes its jobs.
@@ -30,8 +31,12 @@ pub(super) async fn found(
     if touched.is_empty() {
         return Ok(());
     }
+    let grown = grown(conn, lease, commit).await?;
     let by = FoundBy::Listing(&lease.stream, &lease.partition);
     partition::keep(conn, lease.source, &page.partitions, by).await?;
+    for group in grown {
+        schedule::hasten(conn, lease.source, group, now).await?;
+    }
     if lease.lane != Lane::Forward {
         // The next forward sync reads what another lane found.
         return Ok(());
@@ -56,6 +61,29 @@ pub(super) async fn found(
         enqueue::wake(conn).await?;
     }
     Ok(())
+}
+
+/// Names the groups, other than the job's own, of which a page found a partition that was not known.
+async fn grown(conn: &mut Conn, lease: &Lease, commit: &Commit) -> Result<Vec<&'static str>, StoreError> {
+    let mut grown = Vec::new();
+    for group in commit.groups.iter().filter(|it| it.name != commit.group.name) {
+        let is_of_group = |it: &&Partition| group.streams.iter().any(|stream| stream.name == it.stream);
+        let found: Vec<(&str, &String)> =
+            commit.page.partitions.iter().filter(is_of_group).map(|it| (it.stream, &it.key)).collect();
+        if found.is_empty() {
+            continue;
+        }
+        let sql = format!(
+            "select t.value ->> 1 as key from {} where not exists (select 1 from partitions as known
+                 where known.source_id = $1 and known.stream = t.value ->> 0 and known.key = t.value ->> 1)
+             limit 1",
+            each(conn, "$2"),
+        );
+        if conn.row(AssertSqlSafe(sql), args![lease.source, to_json(&found)?]).await?.is_some() {
+            grown.push(group.name);
+        }
+    }
+    Ok(grown)
 }
 
 /// Tells jobs that are under way that there is more to read than they may have seen: in a stream of items whenever

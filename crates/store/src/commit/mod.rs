@@ -84,6 +84,8 @@ pub struct Commit {
     pub lease_until: Timestamp,
     /// The job's group, to know the streams that it found work for.
     pub group: &'static Group,
+    /// All groups of its source, to know whose partitions it found.
+    pub groups: &'static [Group],
     /// How the attempt ends with this page, unless items are still due to it. In one transaction, so that a process
     /// that dies after the last page of a listing does not leave it to be asked for again.
     pub ends: Option<Settlement>,

@@ -49,8 +49,12 @@ with recursive reached (source_id, repository_id, branch, sha) as (
 )
 select source_id, repository_id, branch, sha from reached";
 
-/// Makes and widens the landed tables, then the view over the shared ones.
-pub(crate) async fn create(conn: &mut Conn, tables: &[&Table]) -> Result<(), OpenError> {
+/// Makes and widens the landed tables, then the view over the shared ones. Returns which were not there before.
+pub(crate) async fn create(
+    conn: &mut Conn,
+    tables: &[&'static Table],
+) -> Result<Vec<&'static str>, OpenError> {
+    let mut new = Vec::new();
     for table in tables {
         let rows =
             conn.rows(dialect::columns_of(conn), args![table.name]).await.map_err(OpenError::Broken)?;
@@ -60,9 +64,10 @@ pub(crate) async fn create(conn: &mut Conn, tables: &[&Table]) -> Result<(), Ope
             let (name, kind) = column.map_err(OpenError::Broken)?;
             found.insert(name, kind);
         }
-        let made = if found.is_empty() { make(conn, table).await } else { Ok(()) };
-        made.map_err(OpenError::Broken)?;
-        if !found.is_empty() {
+        if found.is_empty() {
+            make(conn, table).await.map_err(OpenError::Broken)?;
+            new.push(table.name);
+        } else {
             widen(conn, table, &found).await?;
         }
     }
@@ -73,7 +78,7 @@ pub(crate) async fn create(conn: &mut Conn, tables: &[&Table]) -> Result<(), Ope
     if has(BRANCHES.name) && has(COMMIT_PARENTS.name) {
         make_view(conn).await.map_err(OpenError::Broken)?;
     }
-    Ok(())
+    Ok(new)
 }
 
 /// Has PostgreSQL pack bodies with LZ4, where it was built with it: its own way took a third of the server's time for a

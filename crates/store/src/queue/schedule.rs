@@ -164,6 +164,23 @@ pub(crate) async fn skip(
     Ok(())
 }
 
+/// How soon what another group found is read: most of what a listing finds is known by then, and is read by one sync.
+const FOUND_WITHIN: SignedDuration = SignedDuration::from_secs(30);
+
+/// Brings a group's next tick forward, because another group found a partition of it.
+pub(crate) async fn hasten(
+    conn: &mut Conn,
+    source: SourceId,
+    group: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "update schedules set next_at = $3
+        where source_id = $1 and stream_group = $2 and next_at > $3 and not off";
+    let soon = now.saturating_add(FOUND_WITHIN).unwrap_or(now);
+    conn.execute(sql, args![source, group, soon]).await?;
+    Ok(())
+}
+
 const COLUMNS: &str =
     "select schedule.source_id, source.name, source.provider, schedule.stream_group, schedule.every_ms, schedule.off,
         schedule.interval_ms, schedule.next_at, schedule.last_tick_at, schedule.skipped, schedule.last_skipped_at,

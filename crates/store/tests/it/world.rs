@@ -231,6 +231,7 @@ pub(crate) fn commit(page: Page, pass: Pass, now: Timestamp) -> Commit {
         observed_at: now,
         lease_until: now + SignedDuration::from_secs(60),
         group: &GROUP,
+        groups: &[],
         ends: None,
         rivals: None,
     }

@@ -19,6 +19,8 @@ use crate::support::{Database, TOKEN, on_both, seeded, service_at, until};
 
 on_both!(
     ticks_come_on_time_and_missed_ones_are_one,
+    what_another_group_finds_is_read_soon,
+    what_an_older_version_listed_is_listed_for_what_is_new,
     two_processes_fire_a_tick_once,
     a_tick_that_meets_its_sync_is_skipped_and_shown,
     a_server_reads_what_is_due_and_stops,
@@ -122,6 +124,83 @@ async fn ticks_come_on_time_and_missed_ones_are_one(database: Database) {
     assert_eq!((off.every, off.next_at), (None, None));
     clock.advance(SignedDuration::from_hours(24));
     assert_eq!(service.fire_due().await.unwrap(), 0);
+    service.close().await;
+}
+
+/// Returns in how long a group is synced next.
+async fn next_in(service: &SyncService, group: &str) -> SignedDuration {
+    let shown = service.schedules(None).await.unwrap();
+    let next = shown.iter().find(|it| it.group == group).unwrap().next_at.unwrap();
+    next.duration_since(service.clock().now())
+}
+
+/// Fails unless issues land within a minute from now.
+async fn assert_issues_come_soon(service: &SyncService, database: &Database) {
+    let wait = next_in(service, "timeline").await;
+    assert!(wait <= SignedDuration::from_secs(30), "{wait:#}");
+    service.clock().advance(SignedDuration::from_secs(31));
+    assert_eq!(service.fire_due().await.unwrap(), 1);
+    worked_off(service, database).await;
+    assert!(database.number("select count(*) from github_issues").await > 0);
+    let wait = next_in(service, "timeline").await;
+    assert!(wait > SignedDuration::from_mins(7), "it goes on in its interval: {wait:#}");
+}
+
+async fn what_another_group_finds_is_read_soon(database: Database) {
+    let sim = small().await;
+    let clock = Clock::default();
+    let service = service_at(&database, Schedule::default(), &clock).await;
+    add_whole(&service, "acme", &sim.github_url()).await;
+    service.prepare_schedules().await.unwrap();
+    assert_eq!(service.fire_due().await.unwrap(), 2, "both groups are due at once");
+    assert_eq!(database.number(SYNCS).await, 1, "of one nothing is known that could be read");
+    let wait = next_in(&service, "timeline").await;
+    assert!(wait > SignedDuration::from_mins(7), "{wait:#}");
+    worked_off(&service, &database).await;
+    assert_issues_come_soon(&service, &database).await;
+    // What is known already hastens nothing, though it is listed anew.
+    sim.world().push("acme/repo-1", "main", 1).unwrap();
+    let before = next_in(&service, "timeline").await;
+    service.request("acme", "commits", Trigger::Manual).await.unwrap();
+    worked_off(&service, &database).await;
+    assert!(next_in(&service, "timeline").await > before - SignedDuration::from_mins(1));
+    service.close().await;
+}
+
+async fn what_an_older_version_listed_is_listed_for_what_is_new(database: Database) {
+    let sim = small().await;
+    let clock = Clock::default();
+    let service = service_at(&database, Schedule::default(), &clock).await;
+    add_whole(&service, "acme", &sim.github_url()).await;
+    service.request("acme", "commits", Trigger::Manual).await.unwrap();
+    worked_off(&service, &database).await;
+    service.close().await;
+    // As a version leaves it that knows nothing of issues.
+    for table in ["github_issues", "github_pull_requests", "github_timeline_events"] {
+        database.execute(&format!("drop table {table}")).await;
+    }
+    for table in ["partitions", "checkpoints"] {
+        let of = "('issues', 'pull_requests', 'timeline_events')";
+        database.execute(&format!("delete from {table} where stream in {of}")).await;
+    }
+    database.execute("delete from schedules where stream_group = 'timeline'").await;
+    let service = service_at(&database, Schedule::default(), &clock).await;
+    service.prepare_schedules().await.unwrap();
+    service.fire_due().await.unwrap();
+    worked_off(&service, &database).await;
+    assert_eq!(database.number("select count(*) from github_issues").await, 0);
+    // Nothing was pushed since, and its repositories are asked for what they have all the same.
+    service.request("acme", "commits", Trigger::Manual).await.unwrap();
+    worked_off(&service, &database).await;
+    assert_issues_come_soon(&service, &database).await;
+    // From then on they are asked only whether they changed.
+    sim.reset_report();
+    service.close().await;
+    let service = service_at(&database, Schedule::default(), &clock).await;
+    service.request("acme", "commits", Trigger::Manual).await.unwrap();
+    worked_off(&service, &database).await;
+    let report = sim.report();
+    assert_eq!((report.requests, report.not_modified), (1, 1), "{report:?}");
     service.close().await;
 }
 
