@@ -15,7 +15,7 @@ use crate::kit::Object;
 pub(crate) use self::chain::{Chain, Plan, follow};
 pub(crate) use self::commit::{Commit, Landing, Listed, Signature, Worded, instant, loose};
 pub(crate) use self::listing::{
-    Branch, OVERLAP, here, named_or_all, of_branches, onward, page_behind, version, wanted, whole,
+    Branch, OVERLAP, here, is_young, named_or_all, of_branches, onward, page_behind, version, wanted, whole,
 };
 
 /// Says whether a refusal is not about one head but about every request.

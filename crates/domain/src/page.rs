@@ -89,6 +89,10 @@ pub struct Page {
     pub counted: Option<Box<Counted>>,
     /// What was learned of the account, in place of what was known; `None` leaves that as it is.
     pub learned: Option<Box<Value>>,
+    /// Whether the next sync, which begins at the same place, may ask for this page only if it changed: it was the whole
+    /// sync, and nothing could follow from reading the same answer again. Only in streams that are no listing, whose pages
+    /// are all asked for in that way.
+    pub settled: bool,
     /// How to go on.
     pub next: Next,
 }
@@ -104,6 +108,7 @@ impl Page {
             done: Vec::new(),
             counted: None,
             learned: None,
+            settled: false,
             next,
         }
     }

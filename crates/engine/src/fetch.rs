@@ -173,8 +173,7 @@ impl Fetcher<'_> {
         loop {
             match self.connector.step(&read, &got).map_err(|fault| self.judge(fault, *attempt))? {
                 Step::Page(page) => {
-                    let held = room.and_then(Room::into_held);
-                    return Ok(self.finish(place, page, &got, asked, held));
+                    return Ok(self.finish(place, page, &got, asked, room.and_then(Room::into_held)));
                 }
                 Step::Send(wanted) => {
                     asked =
@@ -246,8 +245,13 @@ impl Fetcher<'_> {
         wanted: &[Request],
         validators: &'v HashMap<String, Validator>,
     ) -> Option<&'v Validator> {
-        let single = wanted.len() == 1 && self.conditional && !place.plain;
-        if single { validators.get(&wanted.first()?.url) } else { None }
+        let [one] = wanted else { return None };
+        validators.get(&one.url).filter(|_| self.keeps(true) && !place.plain)
+    }
+
+    /// Says whether a page's validator is kept: of each in a listing, else of one that is settled.
+    fn keeps(&self, settled: bool) -> bool {
+        self.conditional || (settled && self.lane == Lane::Forward && !self.listing)
     }
 
     fn finish(
@@ -258,11 +262,11 @@ impl Fetcher<'_> {
         asked: Option<String>,
         held: Option<OwnedSemaphorePermit>,
     ) -> Fetched {
-        let listed = self.listing && !got.is_empty();
-        let pass = if listed { Pass::Plain { first: place.cursor.is_none() } } else { Pass::Incremental };
-        // A validator stands for one answer: it is kept under the address that was asked for, also when redirected.
-        let etag = got.first().filter(|_| self.conditional).and_then(|it| it.headers.get("etag"));
-        let validator = asked.zip(etag.map(str::to_owned));
+        let first = place.cursor.is_none();
+        let pass = if self.listing && !got.is_empty() { Pass::Plain { first } } else { Pass::Incremental };
+        let answer = got.first().filter(|_| self.keeps(page.settled));
+        // It stands for one answer, and is kept under the address that was asked for, also when redirected.
+        let validator = asked.zip(answer.and_then(|it| it.headers.get("etag")).map(str::to_owned));
         let observed_at = got.iter().map(|it| it.requested_at).min().unwrap_or_else(|| self.clock.now());
         Fetched { page, pass, validator, requests: 0, observed_at, held }
     }

@@ -172,6 +172,9 @@ fn tell(page: &Page, got: &[Response], told: &mut String) {
         writeln!(told, "learned {learned}").unwrap();
     }
     writeln!(told, "done {:?}", page.done).unwrap();
+    if page.settled {
+        writeln!(told, "settled").unwrap();
+    }
     writeln!(told, "next {}", serde_json::to_string_pretty(&page.next).unwrap()).unwrap();
 }
 

@@ -102,10 +102,15 @@ pub(crate) const OVERLAP: SignedDuration = SignedDuration::from_mins(1);
 /// While that time is young, more may happen at the same one. Such a version is of this answer alone, so that the next
 /// listing, which begins before it, names another one.
 pub(crate) fn version(updated_at: Timestamp, response: &Response) -> String {
-    let now = kit::answered_at(&response.headers).unwrap_or(response.requested_at);
-    if now.duration_since(updated_at) >= OVERLAP {
-        updated_at.to_string()
-    } else {
+    if is_young(updated_at, response) {
         format!("{updated_at}~{}", response.requested_at.as_microsecond())
+    } else {
+        updated_at.to_string()
     }
+}
+
+/// Says whether more may happen at the time of a change, as an answer shows it.
+pub(crate) fn is_young(updated_at: Timestamp, response: &Response) -> bool {
+    let now = kit::answered_at(&response.headers).unwrap_or(response.requested_at);
+    now.duration_since(updated_at) < OVERLAP
 }

@@ -102,7 +102,7 @@ const COMMITS_GROUP: Group = Group {
 const TIMELINE_GROUP: Group = Group {
     name: "timeline",
     every_ms: EVERY_MS,
-    // An hour: each sync asks every repository twice, and none of it is answered 304.
+    // An hour: each sync asks every repository twice, and what is new takes a request for each issue.
     manual_cooldown_ms: 60 * 60 * 1000,
     streams: &[
         Stream { name: ISSUES_STREAM, item_batch: None, conditional: false, lists: None },

@@ -3,7 +3,10 @@
 //!
 //! The order of what changes moves while it is walked, so no page is counted on: issues are asked for from the moment on
 //! that the last page ended with, and pull requests, which GitHub does not give since a moment, from the newest back to
-//! what is known. Begin with [`issues`].
+//! what is known.
+//!
+//! A sync without news is one page that says the same as the last time, so it is asked for only if it changed; but not while
+//! something in it is so young that more may happen at its time. Begin with [`issues`].
 
 use domain::connector::Step;
 use domain::fault::Fault;
@@ -34,10 +37,14 @@ pub(super) fn issues(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
     let Some(response) = got.first() else { return Ok(send(url)) };
     limits::check(response)?;
     let mut page = Page::empty(Next::CaughtUp { cursor: None, sweep: None });
-    let mut newest = place.since;
-    for raw in kit::listed(&response.body, "issues")? {
+    let listed = kit::listed(&response.body, "issues")?;
+    // What comes behind a full page leaves that as it is.
+    let is_whole = place.began.is_none() && listed.len() < PER_PAGE;
+    let (mut newest, mut any_young) = (place.since, false);
+    for raw in listed {
         let changed = wire::issue(id, raw, &mut page.records)?;
         newest = newest.max(Some(changed.at));
+        any_young |= git::is_young(changed.at, response);
         if read.lane == Lane::Forward {
             page.wanted.push(wanted(read, &changed, response));
         }
@@ -53,7 +60,11 @@ pub(super) fn issues(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
         }
         // More than a page of one second.
         Some(next) => Next::More(Place { next: Some(next), began, ..place }.cursor()),
-        None => Next::CaughtUp { cursor: resting(newest, began), sweep: None },
+        None => {
+            let cursor = resting(newest, began);
+            page.settled = is_whole && !any_young && cursor.as_ref() == read.cursor;
+            Next::CaughtUp { cursor, sweep: None }
+        }
     };
     Ok(Step::Page(page))
 }
@@ -97,13 +108,15 @@ pub(super) fn pull_requests(read: &Read<'_>, got: &[Response]) -> Result<Step, F
     let Some(response) = got.first() else { return Ok(send(url)) };
     limits::check(response)?;
     let mut page = Page::empty(Next::CaughtUp { cursor: None, sweep: None });
-    let (mut newest, mut oldest) = (place.newest, None);
+    let is_first = place.next.is_none();
+    let (mut newest, mut oldest, mut any_young) = (place.newest, None, false);
     for raw in kit::listed(&response.body, "pull requests")? {
         let changed = wire::pull_request(id, raw, &mut page.records)?;
         newest = newest.max(Some(changed.at));
         oldest = Some(oldest.map_or(changed.at, |it: Timestamp| it.min(changed.at)));
         // Where there are no issues, nothing else says that a pull request changed.
         if read.lane == Lane::Forward && !has_issues(read) {
+            any_young |= git::is_young(changed.at, response);
             page.wanted.push(wanted(read, &changed, response));
         }
     }
@@ -111,9 +124,11 @@ pub(super) fn pull_requests(read: &Read<'_>, got: &[Response]) -> Result<Step, F
     page.next = match (read.lane, next) {
         (Lane::Forward, next) => {
             let known = place.since.is_some_and(|since| oldest.is_none_or(|it| it < since));
-            match next.filter(|_| !known) {
-                Some(next) => Next::More(Place { newest, next: Some(next), ..place }.cursor()),
-                None => Next::CaughtUp { cursor: resting(newest.max(place.since), place.since), sweep: None },
+            if let Some(next) = next.filter(|_| !known) {
+                Next::More(Place { newest, next: Some(next), ..place }.cursor())
+            } else {
+                page.settled = is_first && !any_young;
+                Next::CaughtUp { cursor: resting(newest.max(place.since), place.since), sweep: None }
             }
         }
         (_, Some(next)) => Next::More(Place { next: Some(next), ..place }.cursor()),

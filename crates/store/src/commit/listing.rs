@@ -72,6 +72,13 @@ pub(super) async fn note(
         conn.execute(AssertSqlSafe(sql), args![lease.source, &lease.stream, &lease.partition, keys]).await?;
     }
     let Some((url, etag)) = &commit.validator else { return Ok(()) };
+    if commit.pass == Pass::Incremental {
+        // The next sync begins with this page: those that earlier ones began with are asked for no more.
+        let sql =
+            "delete from validators where source_id = $1 and stream = $2 and partition = $3 and url <> $4";
+        conn.execute(sql, args![lease.source, &lease.stream, &lease.partition, url]).await?;
+        read_plainly(conn, lease).await?;
+    }
     let sql = "insert into validators (source_id, stream, partition, url, etag, next)
         values ($1, $2, $3, $4, $5, $6)
         on conflict (source_id, stream, partition, url) do update set etag = excluded.etag, next = excluded.next";
@@ -126,6 +133,11 @@ pub(super) async fn end(
     }
     let of = args![lease.source, &lease.stream, &lease.partition];
     conn.execute("delete from seen where source_id = $1 and stream = $2 and partition = $3", of).await?;
+    read_plainly(conn, lease).await
+}
+
+/// Notes that what was to be read without validators has been read: the next time they are used again.
+pub(super) async fn read_plainly(conn: &mut Conn, lease: &Lease) -> Result<(), StoreError> {
     let sql = "update checkpoints set plain = false
         where source_id = $1 and stream = $2 and partition = $3 and lane = $4 and plain";
     conn.execute(sql, args![lease.source, &lease.stream, &lease.partition, lease.lane.as_str()]).await?;

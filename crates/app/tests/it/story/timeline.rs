@@ -16,6 +16,7 @@ use crate::support::{
 on_both!(
     issues_and_what_happened_to_them_stand_as_they_are,
     an_issue_that_is_edited_twice_in_one_second_is_current,
+    what_is_asked_for_only_if_it_changed_misses_nothing,
     an_open_pull_request_is_read_again_though_its_time_stands_still,
     an_issue_that_went_away_is_noticed,
     what_is_delivered_of_issues_and_pull_requests_is_read,
@@ -136,12 +137,13 @@ async fn issues_and_what_happened_to_them_stand_as_they_are(database: Database) 
     timeline(&scene).await;
     assert_timeline(&scene, &sim).await;
 
-    // Nothing is new: two requests for each repository, and no row is written.
+    // Nothing is new: two requests for each repository, which cost nothing, and no row is written.
     let before = landed_rows(&scene.database).await;
     sim.reset_report();
     let sync = timeline(&scene).await;
     let report = sim.report();
-    assert_eq!((report.requests, &sync["rowsWritten"]), (4, &0.into()), "{report:?}");
+    let told = (report.requests, report.not_modified, &sync["rowsWritten"]);
+    assert_eq!(told, (4, 4, &0.into()), "{report:?}");
     before.assert_same(&landed_rows(&scene.database).await, "after a sync with nothing new");
 
     let pulls: Vec<u64> = world
@@ -199,11 +201,71 @@ async fn an_issue_that_is_edited_twice_in_one_second_is_current(database: Databa
     sim.set_time(Some(second_ms + 120_000));
     timeline(&scene).await;
     assert_timeline(&scene, &sim).await;
-    // What is old enough is read no more.
+    // What is old enough is read no more, and asked for only if it changed.
     sim.reset_report();
     timeline(&scene).await;
     assert_eq!(asked(&sim, Endpoint::Timeline), 0);
-    assert_eq!(sim.report().requests, 2, "{:?}", sim.report());
+    let report = sim.report();
+    assert_eq!((report.requests, report.not_modified), (2, 2), "{report:?}");
+}
+
+/// What may be read as unchanged must never hide what changed: at the same time, behind a full page, or late.
+async fn what_is_asked_for_only_if_it_changed_misses_nothing(database: Database) {
+    let sim = serve(1, 5).await;
+    let (world, begins_ms) = (sim.world(), 1_790_000_000_000);
+    sim.set_time(Some(begins_ms));
+    let scene = known(database, &sim).await;
+    let unchanged = async |expected: u64, why: &str| {
+        sim.reset_report();
+        timeline(&scene).await;
+        assert_timeline(&scene, &sim).await;
+        let report = sim.report();
+        assert_eq!(report.not_modified, expected, "{why}: {report:?}");
+    };
+    unchanged(0, "the first time").await;
+    unchanged(2, "nothing is new").await;
+    // Of two changes in one second the second one is seen, and nothing is taken for settled while it is young.
+    sim.set_time(Some(begins_ms + 300_000));
+    for title in ["the first time", "the second time"] {
+        world.edit_issue(NAME, 2, Some(title), None).unwrap();
+        unchanged(1, title).await;
+    }
+    unchanged(1, "it is still young").await;
+    sim.set_time(Some(begins_ms + 600_000));
+    unchanged(1, "it is read once more, when nothing can be added to its second").await;
+    unchanged(2, "nothing is new").await;
+    // A hundred of one second fill a page exactly, and one more stands behind it, with the same time.
+    sim.set_time(Some(begins_ms + 900_000));
+    for nth in 0..99 {
+        world.open_issue(NAME, &format!("of one second {nth}")).unwrap();
+    }
+    // With the one before it: the next sync begins a minute before the newest change.
+    world.open_issue(NAME, "the hundredth").unwrap();
+    timeline(&scene).await;
+    sim.set_time(Some(begins_ms + 1_200_000));
+    for _ in 0..2 {
+        timeline(&scene).await;
+    }
+    unchanged(1, "a full page is asked for as it is, for what may stand behind it").await;
+    sim.set_time(Some(begins_ms + 900_000));
+    world.open_issue(NAME, "shown late, behind a full page").unwrap();
+    sim.set_time(Some(begins_ms + 1_300_000));
+    timeline(&scene).await;
+    assert_timeline(&scene, &sim).await;
+    // A pull request whose time stands still is another answer all the same.
+    let pull = world.open_pull(NAME, "Mend it").unwrap();
+    for at_ms in [begins_ms + 1_600_000, begins_ms + 1_900_000] {
+        sim.set_time(Some(at_ms));
+        timeline(&scene).await;
+    }
+    world.push_pull(NAME, pull).unwrap();
+    timeline(&scene).await;
+    assert_timeline(&scene, &sim).await;
+    // What is to be read without validators is read so once.
+    unchanged(2, "nothing is new").await;
+    scene.database.execute("delete from validators where stream in ('issues', 'pull_requests')").await;
+    unchanged(0, "nothing is known to compare with").await;
+    assert_kept_rules(&sim);
 }
 
 async fn an_open_pull_request_is_read_again_though_its_time_stands_still(database: Database) {
@@ -331,6 +393,6 @@ async fn a_hundred_issues_take_one_request_and_nothing_new_takes_two() {
     sim.reset_report();
     timeline(&scene).await;
     let report = sim.report();
-    assert_eq!(report.requests, 2, "{report:?}");
+    assert_eq!((report.requests, report.not_modified), (2, 2), "{report:?}");
     assert_kept_rules(&sim);
 }
