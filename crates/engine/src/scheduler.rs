@@ -161,6 +161,14 @@ impl SyncService {
             Ok(asked) => Ok(asked.is_some()),
             // It was removed since it was listed.
             Err(Error::Store(StoreError::NotFound)) => Ok(false),
+            // What is damaged of one source keeps no other from its ticks; this one has its next.
+            Err(error @ Error::Store(StoreError::Corrupt { .. })) => {
+                tracing::warn!(source = due.source.0, group = group.name, %error, "a tick is passed over");
+                let was = Some(due.next_at);
+                let plan = Plan { source: due.source, group: due.group, own: None, interval, next_at, was };
+                self.store.plan(vec![plan]).await?;
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }

@@ -110,10 +110,9 @@ impl Limits {
         self.tokens.check(&token)
     }
 
-    /// Takes room for so many bytes of a delivery; it is given back when the permit is dropped.
-    pub(super) fn room(&self, bytes: usize) -> Result<Room, Problem> {
-        let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
-        self.room.clone().try_acquire_many_owned(kib).map_err(|_| busy())
+    /// Returns the room that a delivery takes as it comes.
+    pub(super) fn room(&self) -> Room {
+        Room { all: Arc::clone(&self.room), taken: None }
     }
 
     /// Takes room for an answer that lasts; it is given back when the permit is dropped.
@@ -122,8 +121,26 @@ impl Limits {
     }
 }
 
-/// Room for a part of a delivery.
-pub(super) type Room = OwnedSemaphorePermit;
+/// Room for a delivery; it is given back when this is dropped.
+pub(super) struct Room {
+    all: Arc<Semaphore>,
+    taken: Option<OwnedSemaphorePermit>,
+}
+
+impl Room {
+    /// Takes room for a delivery of so many bytes in all, in however many parts they came.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        let taken = self.taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = bytes.div_ceil(1 << 10).saturating_sub(taken);
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        let permit = self.all.clone().try_acquire_many_owned(more).map_err(|_| busy())?;
+        match &mut self.taken {
+            Some(taken) => taken.merge(permit),
+            None => self.taken = Some(permit),
+        }
+        Ok(())
+    }
+}
 
 fn busy() -> Problem {
     let says = "the server has all it can do: ask again in a moment";

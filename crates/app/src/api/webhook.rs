@@ -2,6 +2,8 @@
 //!
 //! It must never tell a sender whether there is such a source, and never log or repeat a body.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
@@ -24,6 +26,10 @@ use super::problem::Problem;
 
 /// The largest delivery: what GitHub and GitLab cap theirs at.
 const DELIVERY_BYTES_MAX: usize = 25 << 20;
+
+/// How long a delivery may take to come: GitHub and GitLab wait ten seconds for its answer. A body that never ends would
+/// keep its room for as long.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// What became of a delivery.
 #[derive(Debug, Serialize, ToSchema)]
@@ -71,8 +77,12 @@ pub(super) async fn receive(
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
     let headers = Headers(headers.collect());
     // Given back when the delivery is dealt with: all that are under way share the room.
-    let mut room = Vec::new();
-    let body = read(&api, body, &mut room).await?;
+    let mut room = api.limits.room();
+    let body = tokio::time::timeout(BODY_WITHIN, read(body, &mut room)).await;
+    let body = body.unwrap_or_else(|_| {
+        let says = "the body did not come within 10 seconds: deliver again";
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", says))
+    })?;
     // What is no number is checked like a number that nobody has.
     let source = source.parse().ok().map(SourceId);
     let taken = api.service.receive(source, Delivery { headers: &headers, body: &body }).await?;
@@ -87,7 +97,7 @@ pub(super) async fn receive(
 }
 
 /// Reads a body as far as there is room.
-async fn read(api: &Api, body: Body, room: &mut Vec<Room>) -> Result<Vec<u8>, Problem> {
+async fn read(body: Body, room: &mut Room) -> Result<Vec<u8>, Problem> {
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut read = Vec::with_capacity(expected.min(DELIVERY_BYTES_MAX / 100));
     let mut chunks = body.into_data_stream();
@@ -98,7 +108,7 @@ async fn read(api: &Api, body: Body, room: &mut Vec<Room>) -> Result<Vec<u8>, Pr
             let says = "the delivery is larger than 25 MiB";
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", says));
         }
-        room.push(api.limits.room(chunk.len())?);
+        room.grow(read.len() + chunk.len())?;
         read.extend_from_slice(&chunk);
     }
     Ok(read)

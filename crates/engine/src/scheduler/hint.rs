@@ -21,9 +21,12 @@ use crate::service::source::connector;
 /// How often hints that are due are looked for: a look costs one row of an index.
 const POLL: Duration = Duration::from_millis(500);
 
-/// How soon hints are tried again that something else keeps from being followed than a limit: a source that is switched
-/// off is looked at some times an hour.
+/// How soon hints are tried again that something else keeps from being followed than a limit; each time twice as long, up
+/// to [`REFUSED_FOR_MAX`].
 const REFUSED_FOR: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long hints are put off at most: what keeps them back may last for ever, such as a repository that is gone.
+const REFUSED_FOR_MAX: SignedDuration = SignedDuration::from_hours(1);
 
 /// How long after the last sync of all of a group that hints began another one is made of hints: their providers deliver
 /// every change, and a sync of all of a group takes requests for each of its parts.
@@ -59,6 +62,18 @@ impl SyncService {
                 followed += match self.follow_one(&due).await {
                     // It was removed since it was listed.
                     Err(Error::Store(StoreError::NotFound)) => 0,
+                    // What is damaged of one source keeps no other from being read.
+                    Err(error @ Error::Store(StoreError::Corrupt { .. })) => {
+                        let source = due.source.0;
+                        tracing::warn!(source, group = due.group, %error, "hints are put off");
+                        self.put_off(
+                            due.source,
+                            &due.group,
+                            PutOff { until: self.refused_until(due.tries), awaits: None },
+                        )
+                        .await?;
+                        0
+                    }
                     other => other?,
                 };
             }
@@ -73,12 +88,13 @@ impl SyncService {
         let (now, whole) = (self.clock.now(), due.whole || !due.ever_synced);
         let rested = due.last_whole_at.map(|at| later(at.min(now), WHOLE_EVERY)).filter(|at| *at > now);
         if let Some(until) = rested.filter(|_| whole) {
-            self.put_off(due.source, group, PutOff { until, awaits: None }).await?;
+            self.put_off(due.source, group.name, PutOff { until, awaits: None }).await?;
             return Ok(0);
         }
-        let (decision, stored) = self.decide_targets(due.source, (spec, group), Trigger::Webhook).await?;
+        let (decision, stored) =
+            self.decide_targets(due.source, (spec, group), Trigger::Webhook, &[]).await?;
         if decision.action != Action::Start {
-            self.refuse_hints(due.source, (spec, group), decision, stored.active_sync).await?;
+            self.refuse_hints(due, (spec, group), decision, stored.active_sync).await?;
             return Ok(0);
         }
         let class = Class::of(Trigger::Webhook, Lane::Forward);
@@ -97,7 +113,7 @@ impl SyncService {
             // Another request came first, between the look and the enqueueing.
             HintsEnqueued::Active { sync } => {
                 let decision = Decision { action: Action::Skip, reason: Reason::AlreadySyncing, ..decision };
-                self.refuse_hints(due.source, (spec, group), decision, Some(sync)).await?;
+                self.refuse_hints(due, (spec, group), decision, Some(sync)).await?;
                 Ok(0)
             }
         }
@@ -106,7 +122,7 @@ impl SyncService {
     /// Keeps that hints were not let through, and puts them off: one of all of a group until its sync ended, then once.
     async fn refuse_hints(
         &self,
-        source: SourceId,
+        &DueHints { source, tries, .. }: &DueHints,
         (spec, group): (&'static Spec, &'static Group),
         decision: Decision,
         active: Option<domain::id::SyncId>,
@@ -115,22 +131,28 @@ impl SyncService {
         let (until, awaits) = match decision.reason {
             Reason::AlreadySyncing => (later(now, BESIDE_SYNC), active),
             Reason::RateLimited => (policy::reset(decision.metadata.blocked_until, now), None),
-            _ => (later(now, REFUSED_FOR), None),
+            _ => (self.refused_until(tries), None),
         };
         // First put off: if the process dies in between, they are only tried later.
-        self.put_off(source, group, PutOff { until, awaits }).await?;
+        self.put_off(source, group.name, PutOff { until, awaits }).await?;
         let refuse = Refuse { source, group, trigger: Trigger::Webhook, decision, tick: None };
         self.store.refuse(refuse, now).await?;
-        // What a group reads may be found by the first one.
-        let first = spec.groups.first().filter(|it| it.name != group.name);
+        // What a group reads may be found by the first one. Where it finds nothing, its own schedule goes on looking.
+        let first = spec.groups.first().filter(|it| it.name != group.name && tries == 0);
         if let Some(first) = first.filter(|_| decision.reason == Reason::NothingToSync) {
             self.ask(source, (spec, first), Trigger::Webhook, None).await?;
         }
         Ok(())
     }
 
-    async fn put_off(&self, source: SourceId, group: &'static Group, put_off: PutOff) -> Result<(), Error> {
-        Ok(self.store.put_off_hints(source, group.name, put_off).await?)
+    /// Until when hints wait that were put off so often.
+    fn refused_until(&self, tries: u64) -> Timestamp {
+        let doubled = 1 << tries.min(8);
+        later(self.clock.now(), REFUSED_FOR.saturating_mul(doubled).min(REFUSED_FOR_MAX))
+    }
+
+    async fn put_off(&self, source: SourceId, group: &str, put_off: PutOff) -> Result<(), Error> {
+        Ok(self.store.put_off_hints(source, group, put_off).await?)
     }
 }
 

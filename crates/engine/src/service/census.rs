@@ -24,7 +24,7 @@ impl SyncService {
         // The same door as for a sync, whichever its group. A census waits for its budget by itself, and needs none at once.
         let spec = connector.spec();
         let Some(group) = spec.groups.first() else { return Ok(0) };
-        let (decision, _) = self.decide_targets(source, (spec, group), Trigger::Manual).await?;
+        let (decision, _) = self.decide_targets(source, (spec, group), Trigger::Manual, &[]).await?;
         let refused = match decision.reason {
             Reason::Disabled => "is switched off: let syncs begin again before it is counted",
             Reason::NoOwner => "belongs to nobody, or to a tenant that is revoked: it is counted no more",
@@ -66,6 +66,10 @@ impl SyncService {
                 Ok(more) => begun += more,
                 // It was removed since it was listed.
                 Err(Error::Store(StoreError::NotFound)) => {}
+                // What is damaged of one source keeps no other from being counted.
+                Err(error @ Error::Store(StoreError::Corrupt { .. })) => {
+                    tracing::warn!(source = row.id.0, %error, "the source is not counted");
+                }
                 Err(error) => return Err(error),
             }
         }

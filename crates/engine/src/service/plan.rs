@@ -10,7 +10,7 @@ use domain::policy::forecast::{self, Bill, Expected, Purse};
 use domain::policy::ledger::Class;
 use domain::policy::{Budget, Thresholds, believed};
 use jiff::{SignedDuration, Timestamp};
-use store::{Forecast, OpenLane, Outlook, PastForecast, StoredFacts};
+use store::{Forecast, OpenLane, Outlook, PastForecast, StoreError, StoredFacts};
 
 use super::source::connector;
 use super::{SyncService, facts};
@@ -96,7 +96,7 @@ impl SyncService {
     ) -> Result<GroupPlan, Error> {
         let spec: &'static Spec = connector(status.provider)?.spec();
         let group = super::source::group_of(spec, status.group)?;
-        let outlook = self.store.outlook(status.source, group, due_at.unwrap_or(now)).await?;
+        let outlook = self.outlook(status.source, group, due_at.unwrap_or(now)).await?;
         let stored = self.store.facts(status.source, group, now).await?;
         let thresholds = self.options.thresholds(group);
         // What nobody would begin but a person may spend more.
@@ -132,6 +132,22 @@ impl SyncService {
         })
     }
 
+    /// Reads what a forecast is reckoned from. Where that is damaged nothing is known, and the sync goes on without.
+    async fn outlook(
+        &self,
+        source: SourceId,
+        group: &'static Group,
+        now: Timestamp,
+    ) -> Result<Outlook, Error> {
+        match self.store.outlook(source, group, now).await {
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::warn!(source = source.0, group = group.name, %error, "nothing can be forecast");
+                Ok(Outlook::default())
+            }
+            read => Ok(read?),
+        }
+    }
+
     /// Says what is expected of a sync that is asked for now.
     pub(crate) async fn forecast(
         &self,
@@ -140,7 +156,7 @@ impl SyncService {
         (stored, class): (&StoredFacts, Class),
         now: Timestamp,
     ) -> Result<Forecast, Error> {
-        let outlook = self.store.outlook(source, group, now).await?;
+        let outlook = self.outlook(source, group, now).await?;
         let expected = forecast::expect(&outlook.demands, spec.limits.unchanged_is_free);
         let mut purse = purse_of(stored, spec, self.options.thresholds(group), class, now);
         let (takes, bill) = bill(&expected, &outlook, &mut purse, now);

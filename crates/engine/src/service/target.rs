@@ -54,7 +54,7 @@ impl SyncService {
         {
             return Err(Error::Unknown { what: "stream", id: it.stream.clone() });
         }
-        let (decision, stored) = self.decide_targets(source, (spec, group), trigger).await?;
+        let (decision, stored) = self.decide_targets(source, (spec, group), trigger, &targets).await?;
         let refuse = |decision| Refuse { source, group, trigger, decision, tick: None };
         if decision.action != Action::Start {
             self.store.refuse(refuse(decision), self.clock.now()).await?;
@@ -75,15 +75,22 @@ impl SyncService {
     }
 
     /// Decides about a request for some partitions. One by hand meets no running sync, because it joins it; a hint waits
-    /// for the sync that runs, and is followed once after it.
+    /// for the sync that runs, and is followed once after it. The cooldown is of the group where all of it was asked for,
+    /// and of a partition where that was: otherwise it would be no guard, or one partition would keep another back.
     pub(crate) async fn decide_targets(
         &self,
         source: SourceId,
         (spec, group): (&'static Spec, &'static Group),
         trigger: Trigger,
+        targets: &[Target],
     ) -> Result<(Decision, StoredFacts), Error> {
         let now = self.clock.now();
-        let stored = self.store.facts(source, group, now).await?;
+        let mut stored = self.store.facts(source, group, now).await?;
+        let cools = trigger == Trigger::Manual && !self.options.thresholds(group).manual_cooldown.is_zero();
+        if cools {
+            let asked = self.store.last_manual_target(source, targets.to_vec()).await?;
+            stored.last_manual_at = stored.last_manual_at.max(asked.map(|at| at.min(now)));
+        }
         let mut known = facts::facts(&stored, spec, self.options.thresholds(group), now);
         known.syncing &= trigger != Trigger::Manual;
         Ok((policy::evaluate(&known, trigger, now), stored))

@@ -63,6 +63,15 @@ pub enum Targeted {
 }
 
 impl Store {
+    /// Reads when one of these partitions was last asked for by name and by hand.
+    pub async fn last_manual_target(
+        &self,
+        source: SourceId,
+        targets: Vec<Target>,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.db.read((source, targets), |conn, input| Box::pin(last_manual(conn, input))).await
+    }
+
     /// Makes a sync of some partitions, and has those that have an active job run once more.
     pub async fn enqueue_targets(
         &self,
@@ -120,14 +129,31 @@ pub(crate) async fn enqueue(
     Ok(Targeted::Again { sync })
 }
 
+async fn last_manual(
+    conn: &mut Conn,
+    (source, targets): &(SourceId, Vec<Target>),
+) -> Result<Option<Timestamp>, StoreError> {
+    let sql = format!(
+        "select max(sync.created_at) as at
+         from (select t.value ->> 0 as stream, t.value ->> 1 as partition from {}) as target
+         join jobs as job on job.source_id = $1 and job.stream = target.stream and job.partition = target.partition
+         join syncs as sync on sync.id = job.sync_id and sync.trigger = 'manual' and not sync.whole",
+        each(conn, "$2"),
+    );
+    conn.one(AssertSqlSafe(sql), args![*source, to_json(&rows_of(targets))?]).await?.time("at")
+}
+
+/// Targets as rows of a stream and a partition.
+fn rows_of(targets: &[Target]) -> Vec<(&str, &str)> {
+    targets.iter().map(|it| (it.stream.as_str(), it.partition.as_str())).collect()
+}
+
 /// Has the active jobs of the targets run once more; one that has not begun reads everything anyway, which its claim sees.
 async fn run_again(
     conn: &mut Conn,
     source: SourceId,
     targets: &[Target],
 ) -> Result<Option<SyncId>, StoreError> {
-    let rows: Vec<(&str, &str)> =
-        targets.iter().map(|it| (it.stream.as_str(), it.partition.as_str())).collect();
     let sql = format!(
         "update jobs set again = true
          from (select t.value ->> 0 as stream, t.value ->> 1 as partition from {}) as target
@@ -137,7 +163,7 @@ async fn run_again(
          returning jobs.sync_id as sync_id",
         each(conn, "$2"),
     );
-    let rows = conn.rows(AssertSqlSafe(sql), args![source, to_json(&rows)?]).await?;
+    let rows = conn.rows(AssertSqlSafe(sql), args![source, to_json(&rows_of(targets))?]).await?;
     let syncs = rows.iter().map(|row| row.get("sync_id").map(SyncId)).collect::<Result<Vec<_>, _>>()?;
     Ok(syncs.into_iter().min())
 }

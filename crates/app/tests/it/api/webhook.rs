@@ -330,3 +330,17 @@ async fn what_the_rate_limit_refuses_is_taken_later_and_found_by_polling() {
     assert_eq!(taken["state"], "waiting");
     stage.server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_takes_the_room_of_its_bytes_however_it_comes() {
+    let stage = Stage::set().await;
+    let admin = stage.server.admin();
+    // More parts than there are kibibytes for all deliveries under way, of a byte each.
+    let parts = (0..70_000).map(|_| Ok::<_, std::io::Error>(" "));
+    let body = reqwest::Body::wrap_stream(futures::stream::iter(parts));
+    let path = "/api/webhooks/1";
+    let stranger = admin.stranger();
+    let refused = stranger.send("POST", path, stranger.raw("POST", path).body(body)).await;
+    refused.expect_problem(401, "unauthorized");
+    stage.server.stop().await;
+}

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use domain::id::SourceId;
 use domain::page::Headers;
+use domain::policy::Reason;
 use domain::trigger::Trigger;
-use engine::{AddSource, Arrived, Clock, Schedule, Secret, SourceChanges, SyncService};
+use engine::{
+    AddSource, Arrived, Clock, Schedule, Secret, SourceChanges, SyncService, Target, TargetsRequested,
+};
 use jiff::SignedDuration;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -24,6 +27,7 @@ on_both!(
     what_is_lost_or_late_is_found_by_polling,
     the_first_delivery_of_a_source_begins_to_read_it,
     what_the_policy_refuses_is_followed_later,
+    what_is_damaged_of_one_source_keeps_no_other_waiting,
 );
 
 /// No story here takes longer, on a machine that is busy with other tests too.
@@ -223,6 +227,72 @@ async fn refused(database: &Database, reason: &str) -> i64 {
     database.number(&sql).await
 }
 
+/// Works until no sync is under way.
+async fn syncs_ended(database: &Database, service: &SyncService) {
+    let work = Work::begin(service);
+    let open = "select count(*) from syncs where state = 'running'";
+    let none = async || (database.number(open).await == 0).then_some(());
+    until("all syncs ended", SOON, none).await;
+    work.end().await;
+}
+
+async fn what_is_damaged_of_one_source_keeps_no_other_waiting(database: Database) {
+    let sims = [seeded(76, 1, 5, "", "").await, seeded(77, 1, 5, "", "").await];
+    let clock = Clock::default();
+    let service = service_at(&database, Schedule::default(), &clock).await;
+    let mut sources = Vec::new();
+    for (name, sim) in ["damaged", "sound"].into_iter().zip(&sims) {
+        let add = AddSource {
+            provider: "github".to_owned(),
+            name: name.to_owned(),
+            base_url: Some(sim.github_url()),
+            options: serde_json::json!({ "repos": [REPOS[0]] }),
+            token: Some(Secret::from(TOKEN.1.to_owned())),
+        };
+        let source = service.add_source(add).await.unwrap();
+        service.request_source(source, "commits", Trigger::Manual).await.unwrap();
+        sources.push((source, service.make_webhook_secret(source).await.unwrap().expose().to_owned()));
+    }
+    syncs_ended(&database, &service).await;
+    service.prepare_schedules().await.unwrap();
+    for ((source, secret), sim) in sources.iter().zip(&sims) {
+        let mut outbox = Outbox::new(sim.world()).unwrap();
+        sim.world().push(REPOS[0], "main", 1).unwrap();
+        for delivery in outbox.collect(sim.world(), Hook::GitHub, secret).unwrap() {
+            receive(&service, *source, &delivery).await;
+        }
+    }
+    let (damaged, sound) = (sources[0].0.0, sources[1].0.0);
+    let account = format!("(select account from sources where id = {damaged})");
+    // A time that no calendar has, in the budget that the policy asks for.
+    database.execute(&format!("update budgets set resets_at = {} where account = {account}", i64::MAX)).await;
+    clock.advance(SignedDuration::from_secs(3));
+    assert_eq!(service.follow_hints().await.unwrap(), 1, "those of the sound one");
+    clock.advance(SignedDuration::from_mins(40));
+    assert!(service.fire_due().await.unwrap() > 0);
+    let asked = |source: i64| {
+        format!("select count(*) from syncs where source_id = {source} and trigger in ('webhook', 'cron')")
+    };
+    assert!(database.number(&asked(sound)).await > 1, "its hints and its ticks");
+    assert_eq!(database.number(&asked(damaged)).await, 0);
+    let waiting = format!("select count(*) from hints where source_id = {damaged} and state = 'waiting'");
+    assert_eq!(database.number(&waiting).await, 1, "a hint is never lost");
+    // What was expected of an earlier sync keeps nobody from the next one, and the plan of the others is told.
+    let (mended, bogus) = ("update budgets set resets_at = null", "update forecasts set state = 'bogus'");
+    database.execute(&format!("{mended} where account = {account}")).await;
+    database.execute(&format!("{bogus} where source_id = {damaged}")).await;
+    clock.advance(SignedDuration::from_hours(1));
+    assert_eq!(service.follow_hints().await.unwrap(), 1);
+    assert_eq!(service.plan(None, 100).await.unwrap().plans.len(), 4);
+    syncs_ended(&database, &service).await;
+    for sim in &sims {
+        let head = &sim.world().truth().unwrap().repositories[REPOS[0]].branches["main"].head;
+        let read = format!("select count(*) from commits where sha = '{head}'");
+        assert_eq!(database.number(&read).await, 1, "what was pushed is read of both");
+    }
+    service.close().await;
+}
+
 async fn what_the_policy_refuses_is_followed_later(database: Database) {
     let sim = seeded(75, REPOS.len(), 20, "", "").await;
     let clock = Clock::default();
@@ -236,13 +306,7 @@ async fn what_the_policy_refuses_is_followed_later(database: Database) {
     };
     let source = service.add_source(add).await.unwrap();
     let secret = service.make_webhook_secret(source).await.unwrap().expose().to_owned();
-    let ended = async || {
-        let work = Work::begin(&service);
-        let open = "select count(*) from syncs where state = 'running'";
-        let none = async || (database.number(open).await == 0).then_some(());
-        until("all syncs ended", SOON, none).await;
-        work.end().await;
-    };
+    let ended = async || syncs_ended(&database, &service).await;
     service.request_source(source, "commits", Trigger::Manual).await.unwrap();
     let mut outbox = Outbox::new(sim.world()).unwrap();
     let mut sent = pushes(&sim, &mut outbox, Hook::GitHub, &secret, 4);
@@ -352,4 +416,43 @@ async fn one_repository_may_be_read_by_itself() {
     let unknown = scene.run(&[&["sync", "start", "--json"], &of[..], &["7"]].concat()).await;
     unknown.expect_code(4).expect_words("nothing_to_sync");
     scene.run(&["sync", "start", "--source", SOURCE, "--partition", "7"]).await.expect_code(2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cooldown_holds_for_one_repository_too() {
+    let sim = seeded(78, 2, 5, "", "").await;
+    let (database, clock) = (Database::sqlite(), Clock::default());
+    let service = service_at(&database, Schedule::default(), &clock).await;
+    let add = AddSource {
+        provider: "github".to_owned(),
+        name: SOURCE.to_owned(),
+        base_url: Some(sim.github_url()),
+        options: serde_json::json!({ "repos": REPOS[..2] }),
+        token: Some(Secret::from(TOKEN.1.to_owned())),
+    };
+    let source = service.add_source(add).await.unwrap();
+    for group in ["commits", "timeline"] {
+        service.request_source(source, group, Trigger::Cron).await.unwrap();
+        syncs_ended(&database, &service).await;
+    }
+    let truth = sim.world().truth().unwrap();
+    // The timeline's cooldown is an hour.
+    let asked = async |name: &str| {
+        let partition = truth.repositories[name].id.to_string();
+        let target = Target { stream: "issues".to_owned(), partition };
+        service.request_targets(source, "timeline", vec![target], Trigger::Manual).await.unwrap()
+    };
+    let is_begun = |it: &TargetsRequested| matches!(it, TargetsRequested::Started { .. });
+    assert!(is_begun(&asked(REPOS[0]).await));
+    syncs_ended(&database, &service).await;
+    let TargetsRequested::Refused { decision, .. } = asked(REPOS[0]).await else {
+        panic!("past the cooldown")
+    };
+    assert_eq!(decision.reason, Reason::CooldownActive);
+    assert!(decision.metadata.cooldown_ms.is_some_and(|rest| (3_500_000..=3_600_000).contains(&rest)));
+    assert!(is_begun(&asked(REPOS[1]).await), "another one was not asked for");
+    syncs_ended(&database, &service).await;
+    clock.advance(SignedDuration::from_hours(1));
+    assert!(is_begun(&asked(REPOS[0]).await));
+    service.close().await;
 }

@@ -38,6 +38,8 @@ pub struct DueHints {
     pub ever_synced: bool,
     /// When a sync of all of the group was last made of hints.
     pub last_whole_at: Option<Timestamp>,
+    /// How often they were put off.
+    pub tries: u64,
 }
 
 /// Hints that the policy lets start.
@@ -110,10 +112,10 @@ impl Store {
     pub async fn put_off_hints(
         &self,
         source: SourceId,
-        group: &'static str,
+        group: &str,
         put_off: PutOff,
     ) -> Result<(), StoreError> {
-        let input = (source, group, put_off);
+        let input = (source, group.to_owned(), put_off);
         self.inner.db.write(input, 0, |conn, input| Box::pin(put_off_all(conn, input))).await
     }
 }
@@ -124,12 +126,12 @@ async fn due(conn: &mut Conn, now: Timestamp) -> Result<Vec<DueHints>, StoreErro
         return Ok(Vec::new());
     }
     let sql = "select hint.source_id, hint.stream_group, source.provider,
-            count(*) - count(hint.stream) as whole,
+            count(*) - count(hint.stream) as whole, max(hint.tries) as tries,
             (select count(*) from (select id from syncs where syncs.source_id = hint.source_id
                 and syncs.stream_group = hint.stream_group and syncs.whole limit 1) as one) as synced,
             (select max(created_at) from syncs where syncs.source_id = hint.source_id
                 and syncs.stream_group = hint.stream_group and syncs.trigger = 'webhook' and syncs.whole) as last_whole_at
-        from hints as hint join sources as source on source.id = hint.source_id
+        from hints as hint join sources as source on source.id = hint.source_id and source.removed_at is null
         where hint.state = 'waiting'
         group by hint.source_id, hint.stream_group, source.provider
         having min(hint.due_at) <= $1 and not exists (select 1 from hints as held
@@ -147,6 +149,7 @@ async fn due(conn: &mut Conn, now: Timestamp) -> Result<Vec<DueHints>, StoreErro
                 whole: row.count("whole")? > 0,
                 ever_synced: row.count("synced")? > 0,
                 last_whole_at: row.time("last_whole_at")?,
+                tries: row.count("tries")?,
             })
         })
         .collect()
@@ -201,10 +204,10 @@ async fn enqueue_hints(
 
 async fn put_off_all(
     conn: &mut Conn,
-    (source, group, put_off): &(SourceId, &'static str, PutOff),
+    (source, group, put_off): &(SourceId, String, PutOff),
 ) -> Result<(), StoreError> {
     let sql = "update hints set due_at = $3, awaits_sync = $4, tries = tries + 1
         where source_id = $1 and stream_group = $2 and state = 'waiting'";
-    conn.execute(sql, args![*source, *group, put_off.until, put_off.awaits]).await?;
+    conn.execute(sql, args![*source, group, put_off.until, put_off.awaits]).await?;
     Ok(())
 }
