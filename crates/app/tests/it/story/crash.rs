@@ -138,7 +138,7 @@ async fn killed_at_every_commit_of_a_board(database: Database) {
 
 async fn killed_at_every_commit_of_a_timeline(database: Database) {
     let world = WorldSource::Seeded { seed: 13, repos: 1, commits: 10 };
-    let sim = started(Options { world, issues: Some(20), ..Options::default() }, "", "").await;
+    let sim = started(Options { world, issues: Some(9), ..Options::default() }, "", "").await;
     // What is young is read twice, so time stands still.
     sim.set_time(Some(SITE_TIME_MS));
     let begun = Scene::with_source(database, &sim, &["acme/repo-1"]).await.set("SYNCLINE_WORKERS", 1);
