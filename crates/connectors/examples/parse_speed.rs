@@ -40,6 +40,7 @@ fn main() {
         lane: Lane::Forward,
         items: std::slice::from_ref(&item),
         cursor: None,
+        careful: false,
     };
     let Some(connector) = connectors::find("github") else { return };
     let begun = Instant::now();

@@ -55,6 +55,7 @@ fn assert_serves_its_streams<P: Provider>(connector: &dyn Connector, synced: &Re
         lane: Lane::Forward,
         items: &[],
         cursor: None,
+        careful: false,
     };
     assert!(matches!(connector.step(&read, &[]), Err(Fault::Malformed { .. })), "{}", spec.provider);
 }

@@ -16,6 +16,7 @@ pub(crate) use self::chain::{Chain, Plan, follow};
 pub(crate) use self::commit::{Commit, Landing, Listed, Signature, Worded, instant, loose};
 pub(crate) use self::listing::{
     Branch, OVERLAP, here, is_young, named_or_all, of_branches, onward, page_behind, version, wanted, whole,
+    with_care,
 };
 
 /// Says whether a refusal is not about one head but about every request.

@@ -44,6 +44,12 @@ pub trait Connector: Send + Sync {
     /// was sent, and reads nothing of the body.
     fn verify(&self, secret: &str, delivery: &Delivery<'_>, now: Timestamp) -> Result<Verified, Rejected>;
 
+    /// Returns the streams whose rows are delivered one by one, so that what is read of them can be compared with what was
+    /// delivered.
+    fn delivers(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Reads what a delivery hints at whose signature is right. One that is not known hints at nothing.
     fn receive(
         &self,

@@ -27,6 +27,8 @@ pub struct Partition {
     pub start: Vec<(Lane, Cursor)>,
     /// How old its last complete read may be before a whole sync reads it again; `None` reads it every time.
     pub refresh: Option<SignedDuration>,
+    /// When something last happened in it that its stream has to show, as what found it says; `None` where it does not say.
+    pub shown_at: Option<Timestamp>,
 }
 
 /// Something in a partition that is due while `have` differs from `wanted`: a branch head, a changed issue.
@@ -161,7 +163,14 @@ pub struct Read<'a> {
     pub items: &'a [Item],
     /// Where to read on; `None` is the start. In a stream of items it is the first item's.
     pub cursor: Option<&'a Cursor>,
+    /// Whether it is read with care, because something is missing that the provider shows to be there: from
+    /// [`CARE`] before a cursor that rests at a time. Within a reading that has begun it means nothing.
+    pub careful: bool,
 }
+
+/// How far before its cursor a stream that is read by time is read with care: a provider that shows a change a day late
+/// mends itself no sooner, and a partition in which nothing came for days has few changes in the day before.
+pub const CARE: SignedDuration = SignedDuration::from_hours(24);
 
 /// A request for one page of something. It is a GET: reading changes nothing at the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -158,8 +158,7 @@ impl Fetcher<'_> {
         attempt: &mut u32,
     ) -> Result<Fetched, Why> {
         let mut got: Vec<Response> = Vec::new();
-        let mut room: Option<Room> = None;
-        let mut asked = None;
+        let (mut room, mut asked): (Option<Room>, _) = (None, None);
         let read = Read {
             source: self.settings,
             learned: &self.learned,
@@ -169,6 +168,7 @@ impl Fetcher<'_> {
             lane: self.lane,
             items: &place.items,
             cursor: place.cursor.as_ref(),
+            careful: place.plain,
         };
         loop {
             match self.connector.step(&read, &got).map_err(|fault| self.judge(fault, *attempt))? {

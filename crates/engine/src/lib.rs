@@ -35,6 +35,6 @@ pub use service::why::GroupWhy;
 pub use service::{Checked, Finding, Maintenance, Options, Requested, SealingKey, SyncService};
 pub use store::{
     AbsenceRow, Arrived, CameTrue, CensusRow, ChoreRun, DeliveryRow, EventRow, HintRow, JobCounts, JobError,
-    JobRow, KeyError, KillAt, LastDecision, NewToken, OpenLane, PartitionPage, PartitionRow, PastForecast,
-    Principal, Secret, SecretChange, SourceRow, SyncRow, Target, TenantRow, TokenRow,
+    JobRow, KeyError, KillAt, LastDecision, Missed, NewToken, OpenLane, PartitionPage, PartitionRow,
+    PastForecast, Principal, Secret, SecretChange, SourceRow, SyncRow, Target, TenantRow, TokenRow,
 };

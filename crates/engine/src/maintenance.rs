@@ -62,6 +62,12 @@ static CHORES: &[Chore] = &[
         run: |it| Box::pin(catch_up(it)),
     },
     Chore {
+        name: "heal",
+        every: SignedDuration::from_mins(1),
+        does: "reads parts once more, with care, of which nothing came though the provider shows that there is something",
+        run: |it| Box::pin(it.heal()),
+    },
+    Chore {
         name: "census",
         every: CENSUS_PACE,
         does: "begins to list the ids of parts whose last census is the oldest, some of each source at a time",

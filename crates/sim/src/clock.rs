@@ -56,6 +56,11 @@ impl Clock {
         now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
     }
 
+    /// Returns where the clock stands, where it was set by hand, in milliseconds since the epoch.
+    pub(crate) fn stands_at_ms(&self) -> Option<i64> {
+        Some(self.stands_at_ms.load(Ordering::Relaxed)).filter(|it| *it != WALL)
+    }
+
     /// Lets the clock stand at a moment, or follow the wall clock again.
     pub(crate) fn set(&self, at_ms: Option<i64>) {
         self.ahead_ms.store(0, Ordering::Relaxed);

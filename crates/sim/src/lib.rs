@@ -162,7 +162,8 @@ fn arrange(world: &World, faults: &Faults) -> Result<(), Error> {
     for (names, links) in [(&faults.opaque, Links::Opaque), (&faults.nolast, Links::NoLast)] {
         names.iter().try_for_each(|name| world.set_links(name, links))?;
     }
-    if let Some(name) = faults.paused.iter().find(|it| world.find(it).is_none()) {
+    let mut named = faults.paused.iter().chain(&faults.stale);
+    if let Some(name) = named.find(|it| world.find(it).is_none()) {
         return Err(Error::UnknownRepository(name.clone()));
     }
     faults.renamed.iter().try_for_each(|(old, new)| world.rename(old, new))

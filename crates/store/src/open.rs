@@ -106,6 +106,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/sqlite/0017_one_census.sql"),
         include_str!("../migrations/postgres/0017_one_census.sql"),
     ),
+    (
+        18,
+        include_str!("../migrations/sqlite/0018_healing.sql"),
+        include_str!("../migrations/postgres/0018_healing.sql"),
+    ),
 ];
 
 /// How long the server keeps the locks of a transaction in which nothing is said. Ours say something at once, so one

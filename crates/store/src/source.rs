@@ -172,7 +172,7 @@ pub(crate) async fn add(
     if let Some(secret) = &new.secret {
         seal(conn, id, &new.provider, secret, vault).await?;
     }
-    partition::keep(conn, id, &new.roots, FoundBy::Settings).await?;
+    partition::keep(conn, id, &new.roots, FoundBy::Settings, *now).await?;
     Ok(id)
 }
 
@@ -208,7 +208,7 @@ pub(crate) async fn update(
         SecretChange::Clear => clear_secret(conn, *id).await?,
         SecretChange::Set(secret) => seal(conn, *id, &provider, secret, vault).await?,
     }
-    partition::keep(conn, *id, &change.roots, FoundBy::Settings).await?;
+    partition::keep(conn, *id, &change.roots, FoundBy::Settings, *now).await?;
     deactivate_other_roots(conn, *id, &change.roots).await
 }
 
@@ -313,7 +313,11 @@ pub(crate) async fn credential(
 }
 
 /// Our own tables with rows of a source, children first.
-const OWN: [&str; 19] = [
+const OWN: [&str; 23] = [
+    "delivery_counts",
+    "delivery_marks",
+    "recoveries",
+    "healing",
     "census_absences",
     "census_seen",
     "censuses",

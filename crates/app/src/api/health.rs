@@ -17,6 +17,9 @@ use super::problem::Problem;
 /// How long the scheduler may be silent before it counts as dead: its rounds are a second or so apart.
 const SCHEDULER_SILENT_MAX_MS: i64 = 60_000;
 
+/// What is told of a source whose recoveries bring nothing: its webhooks may have stopped.
+const RECOVERIES_IN_VAIN: &str = "recoveries_in_vain";
+
 /// How deep to look.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -139,8 +142,10 @@ pub(super) async fn health(
     let scheduler = scheduler(&api);
     let mut sources = Vec::new();
     for it in api.service.scoped(caller.tenant).status(None).await? {
-        let status = if it.state == Standing::Error { Grade::Degraded } else { Grade::Ok };
-        let error = it.last_sync_error.map(|it| it.code);
+        let degraded = it.state == Standing::Error || it.escalates;
+        let status = if degraded { Grade::Degraded } else { Grade::Ok };
+        let vain = it.escalates.then(|| RECOVERIES_IN_VAIN.to_owned());
+        let error = it.last_sync_error.map(|it| it.code).or(vain);
         sources.push(Reached { source: it.name.to_string(), group: it.group, status, error });
     }
     let worst = sources.iter().map(|it| it.status).max().unwrap_or(Grade::Ok);

@@ -51,6 +51,11 @@ pub(super) struct Standing {
     invalid_partitions: u64,
     /// Ticks of the schedule that met a running sync and were skipped.
     skipped_ticks: u64,
+    /// Recoveries in a row that brought nothing, though the provider shows that something happened.
+    recovery_attempts: u64,
+    /// What a person has to look at, because recoveries bring nothing: webhooks may have stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    escalation: Option<String>,
 }
 
 /// How far a sync is.
@@ -188,6 +193,8 @@ fn standing(group: &GroupStatus) -> Standing {
         next_sync_at: ms(group.next_sync_at),
         invalid_partitions: group.invalid_partitions,
         skipped_ticks: group.skipped_ticks,
+        recovery_attempts: group.recoveries_in_vain,
+        escalation: words::escalation(About { source: &group.name, provider: group.provider }, group),
     }
 }
 
@@ -231,6 +238,8 @@ fn together(a: &Standing, b: &Standing) -> Standing {
         next_sync_at: earliest(a.next_sync_at, b.next_sync_at),
         invalid_partitions: a.invalid_partitions.max(b.invalid_partitions),
         skipped_ticks: a.skipped_ticks + b.skipped_ticks,
+        recovery_attempts: a.recovery_attempts.max(b.recovery_attempts),
+        escalation: a.escalation.clone().or_else(|| b.escalation.clone()),
     }
 }
 

@@ -164,6 +164,19 @@ pub(super) struct Webhook {
     path: String,
     /// Since when there is a secret; null where there is none, and no delivery is accepted.
     secret_since: Option<i64>,
+    /// How much of what was read within seven days no delivery told of: an estimate, an hour behind.
+    missed: Vec<Undelivered>,
+}
+
+/// What was read of a stream group, beside what was delivered of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Undelivered {
+    group: String,
+    /// Changes that were read, of what is delivered change by change.
+    found: u64,
+    /// Of them, those that no delivery told of.
+    missed: u64,
 }
 
 /// Shows where a source's deliveries go, and whether there is a secret.
@@ -174,7 +187,12 @@ pub(super) struct Webhook {
 pub(super) async fn show(caller: Caller<Viewer>, Path(source): Path<i64>) -> Result<Json<Webhook>, Problem> {
     let since = caller.service.webhook_since(SourceId(source)).await?;
     let secret_since = since.map(Timestamp::as_millisecond);
-    Ok(Json(Webhook { path: format!("{DELIVERIES}{source}"), secret_since }))
+    let missed = caller.service.missed(SourceId(source)).await?;
+    let missed = missed
+        .into_iter()
+        .map(|it| Undelivered { group: it.group, found: it.found, missed: it.missed })
+        .collect();
+    Ok(Json(Webhook { path: format!("{DELIVERIES}{source}"), secret_since, missed }))
 }
 
 /// A delivery as it was kept.

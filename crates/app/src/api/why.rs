@@ -43,7 +43,11 @@ struct Explained {
     blocked_until: Option<i64>,
     /// Partitions that the provider does not let us read.
     invalid_partitions: u64,
-    /// When the first of them is tried again.
+    /// Recoveries in a row that brought nothing, though the provider shows that something happened.
+    recovery_attempts: u64,
+    /// What a person has to look at, because recoveries bring nothing; null where they do not.
+    escalation: Option<String>,
+    /// When the first of the partitions that cannot be read is tried again.
     next_probe_at: Option<i64>,
     /// What was last answered; null when nobody has asked yet.
     last_decision: Option<Answered>,
@@ -113,6 +117,8 @@ fn told(about: About<'_>, why: GroupWhy, now: Timestamp) -> Explained {
         blocked_jobs: why.blocked_jobs,
         blocked_until: ms(why.blocked_until),
         invalid_partitions: why.status.invalid_partitions,
+        recovery_attempts: why.status.recoveries_in_vain,
+        escalation: words::escalation(about, &why.status),
         next_probe_at: ms(why.next_probe_at),
         last_decision: why.last.map(answered),
         group: why.status.group,

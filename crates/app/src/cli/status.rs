@@ -89,6 +89,8 @@ fn status_json(status: &GroupStatus) -> Value {
         "skippedTicks": status.skipped_ticks,
         "failedPartitions": status.failed_partitions,
         "invalidPartitions": status.invalid_partitions,
+        "recoveryAttempts": status.recoveries_in_vain,
+        "escalation": words::escalation(about(status), status),
     })
 }
 
@@ -133,6 +135,7 @@ fn note(status: &GroupStatus, now: Timestamp) -> String {
         let (failed, all) = (count(error.count), count(error.of));
         notes.push(format!("{failed} of {all} failed, first {}: {sentence}", error.what));
     }
+    notes.extend(words::escalation(about(status), status));
     if status.invalid_partitions > 0 {
         let invalid = plural(status.invalid_partitions, "part");
         notes.push(format!(

@@ -3,7 +3,7 @@
 //! A secret is shown once, when it is made, and on standard output only.
 
 use clap::{Args, Subcommand};
-use engine::{DeliveryQuery, DeliveryRow, HintRow, SourceRow, SyncService};
+use engine::{DeliveryQuery, DeliveryRow, HintRow, Missed, SourceRow, SyncService};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -11,6 +11,7 @@ use super::App;
 use super::view;
 use crate::exit::{Exit, Failure};
 use crate::output::{Field, Style};
+use crate::words;
 
 /// What stands for the server's address where nobody named it.
 const SOMEWHERE: &str = "https://YOUR-SERVER";
@@ -38,7 +39,8 @@ At GitLab it serves as the signing token, and as the secret token where there is
   syncline webhook deliveries acme
   syncline webhook deliveries acme --json | jq '.deliveries[] | select(.hints == [])'
 
-A delivery that hints at nothing that is read was accepted and ignored. They are kept for seven days.")]
+A delivery that hints at nothing that is read was accepted and ignored. They are kept for seven days.
+Below stands how much of what was read in that time no delivery told of: an estimate, an hour behind.")]
     Deliveries(DeliveriesArgs),
 }
 
@@ -132,12 +134,23 @@ async fn deliveries(args: &DeliveriesArgs, app: &App, service: &SyncService) -> 
     let source = service.source(&args.name).await?;
     let query = DeliveryQuery { limit: args.limit, ..DeliveryQuery::default() };
     let rows = service.deliveries(source.id, query).await?;
-    app.out.json(&json!({ "deliveries": rows.iter().map(delivery_json).collect::<Vec<_>>() }))?;
+    let missed = service.missed(source.id).await?;
+    app.out.json(&json!({
+        "deliveries": rows.iter().map(delivery_json).collect::<Vec<_>>(),
+        "missed": missed.iter().map(missed_json).collect::<Vec<_>>(),
+    }))?;
     if rows.is_empty() {
         app.out.line("nothing was delivered within seven days")?;
-        return Ok(Exit::Done);
+    } else {
+        list(&rows, app, service.clock().now())?;
     }
-    let now = service.clock().now();
+    for it in &missed {
+        app.out.note(words::missed(it));
+    }
+    Ok(Exit::Done)
+}
+
+fn list(rows: &[DeliveryRow], app: &App, now: Timestamp) -> anyhow::Result<()> {
     let fields = rows.iter().map(|it| {
         vec![
             view::moment(Some(it.received_at), now).into(),
@@ -148,8 +161,11 @@ async fn deliveries(args: &DeliveriesArgs, app: &App, service: &SyncService) -> 
         ]
     });
     let header = ["came", "event", "hints at", "state", "delivery"];
-    app.out.line(app.out.table(&header, fields).trim_fmt())?;
-    Ok(Exit::Done)
+    Ok(app.out.line(app.out.table(&header, fields).trim_fmt())?)
+}
+
+fn missed_json(it: &Missed) -> Value {
+    json!({ "group": it.group, "found": it.found, "missed": it.missed })
 }
 
 fn hints(hints: &[HintRow]) -> String {

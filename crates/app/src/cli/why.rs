@@ -72,6 +72,8 @@ fn why_json(about: About<'_>, why: &GroupWhy, now: Timestamp) -> Value {
         "blockedJobs": why.blocked_jobs,
         "blockedUntil": ms(why.blocked_until),
         "invalidPartitions": why.status.invalid_partitions,
+        "recoveryAttempts": why.status.recoveries_in_vain,
+        "escalation": words::escalation(about, &why.status),
         "nextProbeAt": ms(why.next_probe_at),
         "lastDecision": last,
     })

@@ -43,9 +43,13 @@ pub(super) fn number(field: &mut u64, value: &str, min: u64, max: u64) -> bool {
 }
 
 /// Reads a duration of up to thirty days: longer than any provider's data takes to be called old.
-pub(super) fn signed(value: &str) -> Option<SignedDuration> {
+fn signed(value: &str) -> Option<SignedDuration> {
     let duration = parse_duration(value).filter(|it| *it <= Duration::from_hours(720))?;
     SignedDuration::try_from(duration).ok()
+}
+
+pub(super) fn own(field: &mut SignedDuration, value: &str) -> bool {
+    signed(value).map(|it| *field = it).is_some()
 }
 
 /// Reads `GROUP=DURATION` with commas between; each group once, and only those that a connector has.

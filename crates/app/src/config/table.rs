@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::field::{
-    KEPT, REQUESTS, REQUESTS_MAX, TIMEOUTS, cooldowns, count, kept, number, period, signed, span, timeout,
+    KEPT, REQUESTS, REQUESTS_MAX, TIMEOUTS, cooldowns, count, kept, number, own, period, span, timeout,
     within,
 };
 use super::quantity::{parse_bytes, parse_go_duration};
@@ -182,9 +182,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting {
         allowed: "a duration from 0s to 720h",
         help: "A source without success for longer than this may be synced by hand despite the cooldown.",
-        ..setting("stale_after", "48h", |config, value| {
-            signed(value).map(|it| config.thresholds.stale_after = it).is_some()
-        })
+        ..setting("stale_after", "48h", |config, value| own(&mut config.thresholds.stale_after, value))
     },
     Setting {
         allowed: "true, false, 1 or 0",
@@ -227,6 +225,23 @@ pub(super) static SETTINGS: &[Setting] = &[
         allowed: KEPT,
         help: "How often the ids of each part are listed and compared with what landed.",
         ..setting("census_every", "168h", |config, value| kept(&mut config.maintenance.census_every, value))
+    },
+    Setting {
+        allowed: KEPT,
+        help: "How old the newest that came of a part may be before it is read with care, where there are signs of more.",
+        ..setting("heal_stale_after", "72h", |it, value| kept(&mut it.maintenance.healing.stale_after, value))
+    },
+    Setting {
+        allowed: "a duration from 0s to 720h",
+        help: "How long after that is noticed it is read with care.",
+        ..setting("heal_after", "5m", |it, value| own(&mut it.maintenance.healing.after, value))
+    },
+    Setting {
+        allowed: "a whole number from 1 to 1000",
+        help: "So many such readings in a row that bring nothing are a warning: webhooks may have stopped.",
+        ..setting("heal_warn_after", "3", |it, value| {
+            number(&mut it.maintenance.healing.warn_after, value, 1, 1000)
+        })
     },
     Setting {
         default: None,

@@ -84,6 +84,10 @@ fn describe() {
     );
     describe_counter!("syncline_limits_met_total", "Answers of providers that refused because of a limit.");
     describe_counter!("syncline_deliveries_total", "Deliveries of providers, by what became of each.");
+    describe_counter!(
+        "syncline_recoveries_total",
+        "Parts that were read with care because the provider shows more than was read, by what became of each."
+    );
     describe_counter!("syncline_leases_lost_total", "Jobs whose lease was lost to another worker.");
     // It counts from zero, so that the first loss is a change.
     counter!("syncline_leases_lost_total").absolute(0);

@@ -10,7 +10,7 @@ use engine::provider_specs;
 use jiff::Timestamp;
 
 pub(crate) use fault::fault;
-pub(crate) use why::{last, why};
+pub(crate) use why::{escalation, last, missed, why};
 
 use crate::output::{clock_time, count, span};
 

@@ -1,7 +1,7 @@
 //! One line for each stream group: what keeps it from being synced now, and when it will be.
 
 use domain::policy::{Action, Reason};
-use engine::{GroupWhy, LastDecision};
+use engine::{GroupStatus, GroupWhy, LastDecision, Missed};
 use jiff::Timestamp;
 
 use super::{About, decision};
@@ -31,8 +31,38 @@ pub(crate) fn why(about: About<'_>, why: &GroupWhy, now: Timestamp) -> String {
         });
         parts.push(format!("{parts_invalid} cannot be read, tried again {at}"));
     }
+    parts.extend(escalation(about, status));
+    if let Some(missed) = why.missed.filter(|it| *it > 0) {
+        parts.push(format!("about {} within seven days were not delivered", plural(missed, "change")));
+    }
     parts.push(schedule(why, now));
     parts.join("; ")
+}
+
+/// Says what a person has to look at, where recoveries bring nothing.
+pub(crate) fn escalation(about: About<'_>, status: &GroupStatus) -> Option<String> {
+    status.escalates.then(|| {
+        let (title, source) = (about.title(), about.source);
+        format!(
+            "recoveries in a row that brought nothing: {}, though {title} shows that something happened: webhooks may have stopped; see \
+             at {title} whether they are delivered and the credential still sees everything, and here `syncline \
+             webhook deliveries {source}`",
+            count(status.recoveries_in_vain)
+        )
+    })
+}
+
+/// Says how much of what was read no delivery told of.
+pub(crate) fn missed(it: &Missed) -> String {
+    let changes = plural(it.found, "change");
+    match it.missed {
+        0 => format!("{}: {changes} read within seven days, and all were delivered", it.group),
+        missed => format!(
+            "{}: {changes} read within seven days, of which about {} were not delivered; the schedule found them",
+            it.group,
+            count(missed)
+        ),
+    }
 }
 
 /// What stands in a person's way now.

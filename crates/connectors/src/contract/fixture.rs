@@ -113,6 +113,7 @@ fn told(connector: &dyn Connector, stream: &str, fixture: &Fixture<'_>) -> Strin
         lane: fixture.lane.unwrap_or(Lane::Forward),
         items: &items,
         cursor: fixture.cursor.as_ref(),
+        careful: false,
     };
     let mut told = String::new();
     let mut got: Vec<Response> = Vec::new();

@@ -313,6 +313,7 @@ impl<P: Provider> Reference<P> {
             lane: Lane::Forward,
             items,
             cursor: cursor.as_ref(),
+            careful: false,
         };
         let mut got: Vec<Response> = Vec::new();
         loop {

@@ -3,7 +3,7 @@
 //! A listing never builds the address of a page that a link names.
 
 use domain::fault::Fault;
-use domain::page::{Cursor, Next, Partition, Read, Response, Sweep, Wanted};
+use domain::page::{CARE, Cursor, Next, Partition, Read, Response, Sweep, Wanted};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ pub(crate) fn named_or_all(stream: &'static str, names: &[&str], all: &str) -> V
 
 /// Returns a partition that is read from its start by every sync.
 pub(crate) fn whole(stream: &'static str, key: &str, args: Value) -> Partition {
-    Partition { stream, key: key.to_owned(), args, start: Vec::new(), refresh: None }
+    Partition { stream, key: key.to_owned(), args, start: Vec::new(), refresh: None, shown_at: None }
 }
 
 /// What is read of a branch beside its record.
@@ -91,6 +91,11 @@ pub(crate) fn page_behind(url: &str, is_first: bool) -> Option<String> {
     }
     // Only the first page, whose address is ours, bears no number; another one goes on by a word of the host's.
     is_first.then(|| format!("{url}&page=2"))
+}
+
+/// Returns the moment from which changes are asked for that are read with care.
+pub(crate) fn with_care(since: Option<Timestamp>) -> Option<Timestamp> {
+    since.map(|it| it.saturating_sub(CARE).unwrap_or(it))
 }
 
 /// How far behind the newest change the next sync begins, and for how long a change counts as young. Hosts note some

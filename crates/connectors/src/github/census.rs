@@ -138,6 +138,7 @@ mod tests {
             lane: Lane::Census,
             items: &items,
             cursor: None,
+            careful: false,
         };
         let asked = |got: &[Response]| match step(&read, got).unwrap() {
             Step::Send(asked) => asked.into_iter().map(|it| it.url).collect::<Vec<_>>(),

@@ -54,7 +54,9 @@ fn branches_of(repository: &wire::Repository) -> Partition {
         "default_branch": repository.default_branch,
         "issues": repository.has_issues,
     });
-    git::whole(BRANCHES_STREAM, &repository.id.to_string(), args)
+    // A push shows in the branches.
+    let of = git::whole(BRANCHES_STREAM, &repository.id.to_string(), args);
+    Partition { shown_at: repository.pushed_at, ..of }
 }
 
 /// Reads the next page of a repository's branches; its last page finds the partitions of its commits, issues

@@ -81,6 +81,11 @@ impl Connector for GitHub {
         delivery::verify(secret, delivery)
     }
 
+    fn delivers(&self) -> &'static [&'static str] {
+        // Each pull request is an issue too.
+        &[tables::BRANCHES_STREAM, tables::ISSUES_STREAM]
+    }
+
     fn receive(
         &self,
         verified: &Verified,

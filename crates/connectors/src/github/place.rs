@@ -39,10 +39,11 @@ pub(super) struct Place {
 impl Place {
     /// Reads the cursor; none is the beginning.
     pub(super) fn of(read: &Read<'_>) -> Result<Self, Fault> {
-        match read.cursor {
-            None => Ok(Self::default()),
-            Some(cursor) => Self::deserialize(&cursor.0).map_err(|_| Fault::CursorLost),
-        }
+        let Some(cursor) = read.cursor else { return Ok(Self::default()) };
+        let place = Self::deserialize(&cursor.0).map_err(|_| Fault::CursorLost)?;
+        let rests = read.lane == Lane::Forward && place.began.is_none() && place.next.is_none();
+        let since = if read.careful && rests { git::with_care(place.since) } else { place.since };
+        Ok(Self { since, ..place })
     }
 
     /// Makes the cursor of a place.

@@ -191,6 +191,7 @@ fn a_full_last_page_is_followed_by_the_one_behind_it() {
             lane: Lane::Forward,
             items: &[],
             cursor: cursor.as_ref(),
+            careful: false,
         };
         match GitHub.step(&read, &[response(200, &[("link", link)], &list(count))]).unwrap() {
             Step::Page(Page { next: Next::More(cursor), .. }) => cursor.0["next"].as_str().map(str::to_owned),
@@ -211,4 +212,54 @@ fn a_full_last_page_is_followed_by_the_one_behind_it() {
     );
     let link = "<https://api.github.com/given>; rel=\"next\"";
     assert_eq!(next(None, 100, link).as_deref(), Some("https://api.github.com/given"), "a link comes first");
+}
+
+/// With care changes are asked for from a day before the cursor, but only where a reading begins.
+#[test]
+fn with_care_changes_are_read_from_a_day_before() {
+    let asked = |stream: &str, cursor: Value, careful: bool| {
+        let (settings, args, cursor) = (settings(json!({})), json!({}), Cursor(cursor));
+        let read = Read {
+            source: &settings,
+            learned: &Value::Null,
+            stream,
+            partition: "7",
+            args: &args,
+            lane: Lane::Forward,
+            items: &[],
+            cursor: Some(&cursor),
+            careful,
+        };
+        match GitHub.step(&read, &[]).unwrap() {
+            Step::Send(requests) => requests[0].url.split_once("&since=").unwrap().1.to_owned(),
+            Step::Page(page) => panic!("{page:?}"),
+        }
+    };
+    let rests = json!({ "since": "2026-11-21T08:00:00Z" });
+    assert_eq!(asked("issues", rests.clone(), false), "2026-11-21T08%3A00%3A00Z");
+    assert_eq!(asked("issues", rests, true), "2026-11-20T08%3A00%3A00Z");
+    let begun = json!({ "since": "2026-11-21T08:00:00Z", "began": "2026-11-20T08:00:00Z" });
+    assert_eq!(asked("issues", begun, true), "2026-11-21T08%3A00%3A00Z", "a page of it was read");
+}
+
+/// A repository's branches are shown to have changed when somebody last pushed.
+#[test]
+fn a_push_is_shown_by_the_listing() {
+    let repository = json!({ "id": 7, "full_name": "acme/api", "pushed_at": "2026-11-20T07:59:58Z" });
+    let (settings, args) = (settings(json!({})), json!({}));
+    let read = Read {
+        source: &settings,
+        learned: &Value::Null,
+        stream: "repositories",
+        partition: "acme/api",
+        args: &args,
+        lane: Lane::Forward,
+        items: &[],
+        cursor: None,
+        careful: false,
+    };
+    let Step::Page(page) = GitHub.step(&read, &[response(200, &[], &repository.to_string())]).unwrap() else {
+        panic!("there is an answer");
+    };
+    assert_eq!(page.partitions[0].shown_at, Some("2026-11-20T07:59:58Z".parse().unwrap()));
 }

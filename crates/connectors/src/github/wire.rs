@@ -9,6 +9,7 @@ use bytes::Bytes;
 use domain::fault::Fault;
 use domain::page::Record;
 use domain::table::{BRANCHES, Cell};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -62,6 +63,8 @@ pub(super) struct Repository {
     pub(super) id: i64,
     pub(super) full_name: Option<String>,
     pub(super) default_branch: Option<String>,
+    /// When somebody last pushed to it.
+    pub(super) pushed_at: Option<Timestamp>,
     /// Whether it can have issues: where they are switched off, asking for them is refused.
     pub(super) has_issues: bool,
 }
@@ -140,6 +143,7 @@ pub(super) fn repository(raw: Bytes, records: &mut Vec<Record>) -> Result<Reposi
     let flag = |name: &str| Cell::from(object.value::<bool>(name));
     let id: i64 = object.value("id").ok_or_else(|| malformed("repository: no id"))?;
     let (full_name, default_branch) = (object.text("full_name"), object.text("default_branch"));
+    let pushed_at = object.instant("pushed_at");
     let cells = vec![
         Cell::Integer(id),
         full_name.clone().into(),
@@ -151,14 +155,14 @@ pub(super) fn repository(raw: Bytes, records: &mut Vec<Record>) -> Result<Reposi
         flag("fork"),
         object.text("description").into(),
         object.text("html_url").into(),
-        object.instant("pushed_at").into(),
+        pushed_at.into(),
         object.instant("created_at").into(),
     ];
     let has_issues = object.value("has_issues").unwrap_or(true);
     let open = git::without_secret(&raw, &object, CLONE_TOKEN);
     drop(object);
     records.push(Record { table: &GITHUB_REPOSITORIES, cells, raw: Some(open.unwrap_or(raw)) });
-    Ok(Repository { id, full_name, default_branch, has_issues })
+    Ok(Repository { id, full_name, default_branch, pushed_at, has_issues })
 }
 
 /// The member of a private repository that is a credential: it lets its holder clone for an hour.

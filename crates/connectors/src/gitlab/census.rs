@@ -143,6 +143,7 @@ mod tests {
             lane: Lane::Census,
             items: &items,
             cursor: None,
+            careful: false,
         };
         let Step::Send(asked) = merge_requests(&read, &[]).unwrap() else { panic!("nothing is known yet") };
         let urls: Vec<&str> = asked.iter().map(|it| it.url.as_str()).collect();

@@ -81,6 +81,10 @@ impl Connector for GitLab {
         delivery::verify(secret, delivery, now)
     }
 
+    fn delivers(&self) -> &'static [&'static str] {
+        &[tables::BRANCHES_STREAM, tables::MERGE_REQUESTS_STREAM]
+    }
+
     fn receive(
         &self,
         verified: &Verified,

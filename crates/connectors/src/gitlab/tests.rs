@@ -153,6 +153,7 @@ fn next_of(
         lane: Lane::Forward,
         items: &[],
         cursor: cursor.as_ref(),
+        careful: false,
     };
     match GitLab.step(&read, &[response(200, headers, &json!(entries).to_string())]).unwrap() {
         Step::Page(Page { next: Next::More(cursor), .. }) => (Some(cursor.0), true),
@@ -219,8 +220,17 @@ fn merge_requests_of_a_new_project_are_read_from_its_finding_on_in_both_directio
     let (settings, args) = (settings(BASE, json!({})), json!({}));
     let step = |stream: &str, lane, cursor: Option<&Cursor>, got: &[Response]| {
         let (learned, items) = (&Value::Null, &[][..]);
-        let read =
-            Read { source: &settings, learned, stream, partition: "7", args: &args, lane, items, cursor };
+        let read = Read {
+            source: &settings,
+            learned,
+            stream,
+            partition: "7",
+            args: &args,
+            lane,
+            items,
+            cursor,
+            careful: false,
+        };
         GitLab.step(&read, got).unwrap()
     };
     let found = |date: Option<&str>| {
@@ -339,4 +349,32 @@ fn tokens_of_jobs_are_refused_with_what_to_give_instead() {
     }
     assert_eq!(refused("glpat-x"), None);
     assert_eq!(refused("a token of before there were prefixes"), None);
+}
+
+/// With care changes are asked for from a day before the cursor, but only where a reading begins.
+#[test]
+fn with_care_changes_are_read_from_a_day_before() {
+    let asked = |cursor: Value, careful: bool| {
+        let (settings, args, cursor) = (settings(BASE, json!({})), json!({}), Cursor(cursor));
+        let read = Read {
+            source: &settings,
+            learned: &Value::Null,
+            stream: "merge_requests",
+            partition: "7",
+            args: &args,
+            lane: Lane::Forward,
+            items: &[],
+            cursor: Some(&cursor),
+            careful,
+        };
+        match GitLab.step(&read, &[]).unwrap() {
+            Step::Send(requests) => requests[0].url.split_once("&updated_after=").unwrap().1.to_owned(),
+            Step::Page(page) => panic!("{page:?}"),
+        }
+    };
+    let rests = json!({ "since": "2026-11-21T08:00:00Z" });
+    assert_eq!(asked(rests.clone(), false), "2026-11-21T08%3A00%3A00Z");
+    assert_eq!(asked(rests, true), "2026-11-20T08%3A00%3A00Z");
+    let begun = json!({ "since": "2026-11-21T08:00:00Z", "began": "2026-11-20T08:00:00Z" });
+    assert_eq!(asked(begun, true), "2026-11-21T08%3A00%3A00Z", "a page of it was read");
 }

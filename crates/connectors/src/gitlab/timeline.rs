@@ -28,6 +28,9 @@ pub(super) fn merge_requests(read: &Read<'_>, got: &[Response]) -> Result<Step, 
     if read.lane == Lane::Backfill {
         return older(read, id, place, got);
     }
+    let rests = place.next.is_none() && place.began.is_none();
+    let since = if read.careful && rests { git::with_care(place.since) } else { place.since };
+    let place = Place { since, ..place };
     // Nothing changed at GitLab before there was one.
     let began = place.began.or(place.since).unwrap_or(Timestamp::UNIX_EPOCH);
     let from = Order { by: "updated_at&sort=asc", bound: "updated_after", at: place.since };

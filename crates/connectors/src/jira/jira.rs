@@ -121,6 +121,7 @@ pub(super) fn issues(read: &Read<'_>, got: &[Response]) -> Result<Step, Fault> {
         args: json!({ "title": read.args.get("title") }),
         start: Vec::new(),
         refresh: None,
+        shown_at: None,
     });
     let on = match (account.dialect, place) {
         (Dialect::Cloud, _) => next_token(listed.next, listed.is_last, place)?,

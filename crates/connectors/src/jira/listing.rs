@@ -95,6 +95,7 @@ pub(super) fn roots(settings: &Settings<'_>) -> Vec<Partition> {
         args,
         start: Vec::new(),
         refresh: None,
+        shown_at: None,
     };
     let projects = settings.projects.iter().map(|it| root(format!("project/{it}"), json!({ "title": it })));
     let boards = settings.boards.iter().map(|it| root(format!("board/{it}"), json!({})));
@@ -165,6 +166,7 @@ fn sprints_of(board: &wire::Board) -> Option<Partition> {
         args: json!({ "title": board.name }),
         start: Vec::new(),
         refresh: None,
+        shown_at: None,
     })
 }
 
@@ -221,6 +223,7 @@ fn issues_of(sprint: &wire::Sprint, now: Timestamp) -> Option<Partition> {
         args: json!({ "title": sprint.name }),
         start: Vec::new(),
         refresh,
+        shown_at: None,
     })
 }
 

@@ -81,6 +81,10 @@ impl Connector for Jira {
         delivery::verify(secret, delivery)
     }
 
+    fn delivers(&self) -> &'static [&'static str] {
+        &[tables::CARDS_STREAM]
+    }
+
     fn receive(
         &self,
         _verified: &Verified,

@@ -3,6 +3,7 @@
 //! It must never make words for people: the reasons are a closed list. Begin with [`evaluate`] and [`settle`].
 
 pub mod forecast;
+pub mod heal;
 pub mod ledger;
 pub mod schedule;
 pub mod status;

@@ -6,6 +6,7 @@ mod check;
 pub(crate) mod entry;
 mod facts;
 pub(crate) mod gauge;
+mod heal;
 mod ledger;
 pub(crate) mod list;
 mod options;

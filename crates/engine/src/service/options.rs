@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use domain::connector::Group;
 use domain::policy::Thresholds;
+use domain::policy::heal::Healing;
 use jiff::SignedDuration;
 use store::Secret;
 
@@ -73,6 +74,8 @@ pub struct Maintenance {
     pub keep_failed: SignedDuration,
     /// How often the ids of each partition are listed and compared with its rows.
     pub census_every: SignedDuration,
+    /// When a partition is read once more with care, and when a person is warned.
+    pub healing: Healing,
 }
 
 impl Default for Maintenance {
@@ -83,6 +86,7 @@ impl Default for Maintenance {
             keep_completed: SignedDuration::from_hours(7 * 24),
             keep_failed: SignedDuration::from_hours(30 * 24),
             census_every: SignedDuration::from_hours(7 * 24),
+            healing: Healing::default(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use domain::id::{SourceId, SyncId, TenantId};
 use domain::job::SyncState;
+use domain::policy::heal;
 use domain::policy::status::{State, state};
 use domain::policy::{self, Action, Decision, Reason};
 use domain::trigger::Trigger;
@@ -65,6 +66,10 @@ pub struct GroupStatus {
     pub failed_partitions: u64,
     /// Of them, those that the provider no longer lets us read; they are tried again daily.
     pub invalid_partitions: u64,
+    /// Recoveries in a row that brought nothing, though the provider shows that something happened.
+    pub recoveries_in_vain: u64,
+    /// Whether they are so many that a person has to look.
+    pub escalates: bool,
 }
 
 /// How far a sync is, in jobs.
@@ -139,7 +144,8 @@ impl SyncService {
             let facts = facts::facts(&stored.facts, spec, self.options.thresholds(stored.group), now);
             let decision = policy::evaluate(&facts, Trigger::Manual, now);
             let tick = self.next_tick(stored.group, stored.schedule.as_deref(), stored.facts.enabled, now);
-            groups.push(group_status(stored, decision, tick, now));
+            let escalates = heal::warns(stored.recoveries_in_vain, &self.options.maintenance.healing);
+            groups.push(GroupStatus { escalates, ..group_status(stored, decision, tick, now) });
         }
         let last = found.last.filter(|_| limit.is_some_and(|it| found.sources >= it));
         Ok(StatusPage { groups, last })
@@ -194,5 +200,7 @@ fn group_status(
         skipped_ticks: stored.schedule.map_or(0, |it| it.skipped),
         failed_partitions: stored.failed_partitions,
         invalid_partitions: stored.invalid_partitions,
+        recoveries_in_vain: stored.recoveries_in_vain,
+        escalates: false,
     }
 }

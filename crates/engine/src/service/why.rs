@@ -31,6 +31,8 @@ pub struct GroupWhy {
     pub next_probe_at: Option<Timestamp>,
     /// What was last answered to a request.
     pub last: Option<LastDecision>,
+    /// Of what was read within seven days, how much no delivery told of, by an estimate; `None` where nothing is delivered.
+    pub missed: Option<u64>,
 }
 
 impl SyncService {
@@ -59,6 +61,7 @@ impl SyncService {
         let stored = self.store.facts(status.source, group, now).await?;
         let known = facts::facts(&stored, spec, self.options.thresholds(group), now);
         let why = self.store.why(status.source, group).await?;
+        let missed = self.store.missed(status.source, now).await?;
         Ok(GroupWhy {
             by_schedule: policy::evaluate(&known, Trigger::Cron, now),
             scheduler_enabled: self.options.schedule.enabled,
@@ -67,6 +70,7 @@ impl SyncService {
             blocked_until: why.blocked_until.map(|at| at.max(now)),
             next_probe_at: why.next_probe_at,
             last: why.last,
+            missed: missed.into_iter().find(|it| it.group == group.name).map(|it| it.missed),
             status,
         })
     }

@@ -71,7 +71,8 @@ pub(super) fn user(id: u64) -> Value {
 pub(super) fn repository(id: u64, identity: &Identity, graph: &Graph) -> Value {
     let full_name = identity.full_name();
     let (api, web) = (format!("{API}/repos/{full_name}"), format!("{WEB}/{full_name}"));
-    let pushed = date(if graph.len() == 0 { CREATED_S } else { graph.latest_date() });
+    let latest = if graph.len() == 0 { CREATED_S } else { graph.latest_date() };
+    let pushed = date(identity.pushed_s.unwrap_or(latest));
     let mut shown: Map<String, Value> = Map::new();
     let mut add = |fields: Value| {
         if let Value::Object(fields) = fields {

@@ -9,7 +9,7 @@ use crate::hash::mix;
 
 /// What is allowed in a fault setting.
 const ALLOWED: &str = "seed=NUMBER, only=github|gitlab|jira, 5xx|cut|html|slow|reset|secondary|hang=PROBABILITY (0 to 1, together at most 1), \
-                       empty|gone|legal|denied|opaque|nolast|paused=OWNER/NAME, renamed=OWNER/OLD>OWNER/NEW";
+                       empty|gone|legal|denied|opaque|nolast|paused|stale=OWNER/NAME, renamed=OWNER/OLD>OWNER/NEW";
 
 /// Which faults to serve, and which repositories are not as usual.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -46,6 +46,8 @@ pub struct Faults {
     pub nolast: Vec<String>,
     /// Repositories that GitHub has no answer for, and asks to wait for an hour each time: by their name.
     pub paused: Vec<String>,
+    /// Repositories of which GitHub's cache is behind: branches that a client asks for with a condition have not changed.
+    pub stale: Vec<String>,
     /// Repositories that were renamed: old and new name.
     pub renamed: Vec<(String, String)>,
 }
@@ -121,6 +123,11 @@ impl Faults {
         self.paused.iter().any(|it| it.eq_ignore_ascii_case(name))
     }
 
+    /// Says whether the cache of a repository is behind.
+    pub(crate) fn is_stale(&self, name: &str) -> bool {
+        self.stale.iter().any(|it| it.eq_ignore_ascii_case(name))
+    }
+
     fn probability(&mut self, key: &str) -> Option<&mut f64> {
         Some(match key {
             "5xx" => &mut self.server_error,
@@ -143,6 +150,7 @@ impl Faults {
             "opaque" => &mut self.opaque,
             "nolast" => &mut self.nolast,
             "paused" => &mut self.paused,
+            "stale" => &mut self.stale,
             _ => return None,
         })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{self, HeaderName};
 use hyper::{Request, Response};
 
@@ -16,6 +17,7 @@ use super::reply::Reply;
 use crate::github::{self, Allowance, Ask, Route, VERSIONS, refusal};
 use crate::hash::{Digest, mix};
 use crate::limits::{Kind, Passage, Refusal, Scope, number, owner};
+use crate::report::Endpoint;
 use crate::rest::Answer;
 
 /// The tokens of an app's installation, which is nobody's.
@@ -192,6 +194,12 @@ impl Service {
         reply
     }
 
+    /// Says whether what is asked for comes from a cache that is behind.
+    fn is_behind(&self, route: &Route) -> bool {
+        let repository = github::repository_of(route, &self.world);
+        route.endpoint() == Endpoint::Branches && repository.is_some_and(|it| self.is_stale(&it))
+    }
+
     /// Answers that a repository has to be left alone for a while, and holds whoever asks again before that to it.
     fn pause(&self, route: &Route, passage: &mut Passage, allowance: Allowance) -> Reply {
         self.recorder.fault(Fault::Paused.key());
@@ -256,7 +264,15 @@ impl Service {
             refusal(500, &error.to_string())
         });
         let conditional = answer.content.is_some();
-        let mut reply = self.represent(&asked.host, answer, |content| asked.tag(content));
+        let mut reply = match asked.host.condition().filter(|_| self.is_behind(route)) {
+            Some(known) => {
+                self.recorder.fault("stale");
+                let mut reply = Reply::new(304, Bytes::new());
+                reply.set("etag", known);
+                reply
+            }
+            None => self.represent(&asked.host, answer, |content| asked.tag(content)),
+        };
         if conditional {
             let shared = if authorised { "private" } else { "public" };
             reply.set("cache-control", &format!("{shared}, max-age=60, s-maxage=60"));

@@ -55,6 +55,11 @@ impl Asked {
         }
     }
 
+    /// Tells what the client has, where it asks for anything else only.
+    pub(super) fn condition(&self) -> Option<&str> {
+        self.condition.as_deref()
+    }
+
     /// Tells whether the client has this representation.
     fn has(&self, tag: &str) -> bool {
         let bare = tag.trim_start_matches("W/");

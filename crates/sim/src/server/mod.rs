@@ -95,6 +95,11 @@ impl Service {
         read(&self.faults).pauses(&repository.identity().full_name())
     }
 
+    /// Says whether the cache of a repository is behind at this moment.
+    fn is_stale(&self, repository: &Repository) -> bool {
+        read(&self.faults).is_stale(&repository.identity().full_name())
+    }
+
     /// Takes the time that every answer takes, or that a fault makes it take.
     async fn hold_up(&self, fault: Option<Fault>) {
         let mut wait = self.latency;

@@ -57,6 +57,8 @@ pub(crate) struct Identity {
     pub(crate) links: Links,
     /// Whether nobody may write to it any more.
     pub(crate) archived: bool,
+    /// When somebody last pushed while the providers' clock stood where it was set, in seconds since the epoch.
+    pub(crate) pushed_s: Option<i64>,
 }
 
 impl Identity {
@@ -68,6 +70,7 @@ impl Identity {
             state: State::Ok,
             links: Links::Numbered,
             archived: false,
+            pushed_s: None,
         }
     }
 

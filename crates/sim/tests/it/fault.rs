@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::client::{get, seeded_with, shas};
+use crate::client::{get, get_with, seeded, seeded_with, shas};
 
 #[tokio::test]
 async fn server_errors_come_in_three_kinds() {
@@ -117,4 +117,24 @@ async fn a_paused_repository_asks_for_an_hour_and_the_others_answer() {
     assert_eq!(get(&sim, "/repos/acme/repo-1").await.status, 200);
     let report = sim.report();
     assert_eq!((report.limits_met.paused, report.faults_served["paused"]), (2, 2));
+}
+
+#[tokio::test]
+async fn a_cache_that_is_behind_hides_a_push_from_whoever_asks_with_a_condition() {
+    let sim = seeded(20).await;
+    let branches = "/repos/acme/repo-1/branches";
+    let first = get(&sim, branches).await;
+    let tag = first.header("etag").unwrap().to_owned();
+    sim.set_time(Some(1_800_000_000_000));
+    sim.set_faults("stale=acme/repo-1".parse().unwrap());
+    let head = sim.world().push("acme/repo-1", "main", 1).unwrap();
+    let hidden = get_with(&sim, branches, &[("if-none-match", &tag)]).await;
+    assert_eq!((hidden.status, hidden.header("etag")), (304, Some(tag.as_str())));
+    let shown = get(&sim, branches).await;
+    assert!(shown.json().as_array().unwrap().iter().any(|it| it["commit"]["sha"] == *head));
+    let repository = get(&sim, "/repos/acme/repo-1").await;
+    assert_eq!(repository.json()["pushed_at"], "2027-01-15T08:00:00Z", "the repository itself says so");
+    assert_eq!(sim.report().faults_served["stale"], 1);
+    sim.set_faults("".parse().unwrap());
+    assert_eq!(get_with(&sim, branches, &[("if-none-match", &tag)]).await.status, 200);
 }

@@ -33,7 +33,7 @@ pub(super) async fn found(
     }
     let grown = grown(conn, lease, commit).await?;
     let by = FoundBy::Listing(&lease.stream, &lease.partition);
-    partition::keep(conn, lease.source, &page.partitions, by).await?;
+    partition::keep(conn, lease.source, &page.partitions, by, now).await?;
     for group in grown {
         schedule::hasten(conn, lease.source, group, now).await?;
     }

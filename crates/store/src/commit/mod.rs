@@ -321,20 +321,30 @@ pub(crate) async fn fence(
 async fn go_on(conn: &mut Conn, lease: &Lease, commit: &Commit) -> Result<(), StoreError> {
     match (&commit.page.next, commit.read.first()) {
         (Next::More(cursor), Some((key, version))) => item::walk(conn, lease, key, version, cursor).await,
-        (Next::More(cursor), None) => checkpoint(conn, lease, Some(cursor)).await,
+        (Next::More(cursor), None) => checkpoint(conn, lease, Some(cursor), false).await,
         // A stream of items has its cursors in them.
         (Next::CaughtUp { cursor: None, .. }, Some(_)) => Ok(()),
-        (Next::CaughtUp { cursor, .. }, _) => checkpoint(conn, lease, cursor.as_ref()).await,
+        // What was read with care is read as ever from now on; a listing says so itself.
+        (Next::CaughtUp { cursor, .. }, _) => {
+            checkpoint(conn, lease, cursor.as_ref(), commit.pass == Pass::Incremental).await
+        }
     }
 }
 
-async fn checkpoint(conn: &mut Conn, lease: &Lease, cursor: Option<&Cursor>) -> Result<(), StoreError> {
+async fn checkpoint(
+    conn: &mut Conn,
+    lease: &Lease,
+    cursor: Option<&Cursor>,
+    ends_care: bool,
+) -> Result<(), StoreError> {
     let sql = "insert into checkpoints (source_id, stream, partition, lane, cursor, plain)
         values ($1, $2, $3, $4, $5, false)
-        on conflict (source_id, stream, partition, lane) do update set cursor = excluded.cursor";
+        on conflict (source_id, stream, partition, lane) do update
+            set cursor = excluded.cursor, plain = checkpoints.plain and not $6";
     let cursor = cursor.map(to_json).transpose()?;
-    conn.execute(sql, args![lease.source, &lease.stream, &lease.partition, lease.lane.as_str(), cursor])
-        .await?;
+    let mut args = args![lease.source, &lease.stream, &lease.partition, lease.lane.as_str()];
+    args.extend(args![cursor, ends_care]);
+    conn.execute(sql, args).await?;
     Ok(())
 }
 
@@ -355,7 +365,7 @@ pub(crate) async fn restart_listing(
     (lease, requests, now): &(Lease, u64, Timestamp),
 ) -> Result<(), StoreError> {
     fence(conn, lease, *requests, *now).await?;
-    checkpoint(conn, lease, None).await?;
+    checkpoint(conn, lease, None, false).await?;
     listing::begin(conn, lease).await
 }
 
@@ -368,7 +378,7 @@ pub(crate) async fn start_over(
     if lease.lane == Lane::Census {
         // Ids that were listed so far may have left meanwhile.
         queue::census::forget(conn, lease.source, &lease.stream, &lease.partition).await?;
-        return checkpoint(conn, lease, None).await;
+        return checkpoint(conn, lease, None, false).await;
     }
     if let Some(key) = item {
         return item::start_over(conn, lease, key).await;

@@ -9,6 +9,7 @@ pub(crate) mod closing;
 pub(crate) mod decision;
 pub(crate) mod enqueue;
 pub(crate) mod forecast;
+pub(crate) mod heal;
 pub(crate) mod hint;
 pub(crate) mod lane;
 pub(crate) mod rescue;

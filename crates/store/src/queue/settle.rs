@@ -201,7 +201,9 @@ async fn mark_partition(
                 first_requests = coalesce(first_requests, (select requests from jobs where id = $5)),
                 last_requests = (select requests from jobs where id = $5),
                 last_unchanged = (select unchanged from jobs where id = $5),
-                last_pages = (select pages from jobs where id = $5)
+                last_pages = (select pages from jobs where id = $5),
+                news_at = case when (select rows_written from jobs where id = $5) > 0 then $4
+                    else coalesce(news_at, $4) end
             where source_id = $1 and stream = $2 and key = $3";
         conn.execute(sql, with(args![now, lease.job])).await?;
     } else if let (Verdict::Discard { invalidates }, Some((code, detail))) = (verdict, fault) {

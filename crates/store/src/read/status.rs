@@ -80,7 +80,7 @@ pub struct StoredStatus {
     pub tenant_name: Option<Arc<str>>,
     /// What the policy needs to know; of partitions only whether there are any.
     pub facts: StoredFacts,
-    /// The sync that is under way.
+    /// The sync that is under way; where none of all of the group is, a recovery.
     pub active: Option<Active>,
     /// How the last one ended.
     pub standing: Option<Arc<Standing>>,
@@ -94,6 +94,8 @@ pub struct StoredStatus {
     pub invalid_partitions: u64,
     /// What the first of the failed ones is called, its fault's word, and a sentence.
     pub unresolved: Option<Arc<(String, String, String)>>,
+    /// Recoveries in a row that brought nothing.
+    pub recoveries_in_vain: u64,
 }
 
 /// How the last sync of a group ended.
@@ -132,6 +134,7 @@ struct Found {
     /// The sources, each with its revision.
     seen: Vec<(SourceId, i64)>,
     active: Places<(SyncId, Active)>,
+    recovering: Places<(SyncId, Active)>,
     waiting: Places<Timestamp>,
     /// By their account: many sources may have one.
     budgets: HashMap<String, Arc<[BudgetRow]>>,
@@ -169,6 +172,7 @@ async fn find(conn: &mut Conn, query: &StatusQuery) -> Result<Found, StoreError>
                 found.seen = listed(&row.get::<Option<String>>("listed")?.unwrap_or_default())?;
             }
             statements::SYNC => sync(&row, &mut found.active)?,
+            statements::RECOVERY => sync(&row, &mut found.recovering)?,
             statements::WAITING => {
                 if let Some(until) = row.time("until")? {
                     let of_source = found.waiting.entry(row.get("source_id")?).or_default();
@@ -228,6 +232,7 @@ fn stored(source: SourceId, of_source: &Resting, rest: &Rest, found: &mut Found)
     let budgets = of_source.account.as_ref().and_then(|it| found.budgets.get(it));
     let group = rest.group.name;
     let active = found.active.get_mut(&source.0).and_then(|it| it.remove(group));
+    let recovering = found.recovering.get_mut(&source.0).and_then(|it| it.remove(group));
     StoredStatus {
         source,
         name: Arc::clone(&of_source.name),
@@ -244,13 +249,14 @@ fn stored(source: SourceId, of_source: &Resting, rest: &Rest, found: &mut Found)
             active_sync: active.map(|it| it.0),
             budgets: budgets.cloned().unwrap_or_default(),
         },
-        active: active.map(|it| it.1),
+        active: active.or(recovering).map(|it| it.1),
         standing: rest.standing.clone(),
         schedule: rest.schedule.clone(),
         blocked_until: found.waiting.get_mut(&source.0).and_then(|it| it.remove(group)),
         failed_partitions: rest.failures.failed,
         invalid_partitions: rest.failures.invalid,
         unresolved: rest.failures.first.clone(),
+        recoveries_in_vain: rest.recoveries_in_vain,
     }
 }
 

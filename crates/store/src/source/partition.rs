@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use domain::id::SourceId;
 use domain::page::Partition;
+use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
 use crate::db::{Conn, args, to_json};
@@ -27,6 +28,7 @@ pub(crate) async fn keep(
     source: SourceId,
     partitions: &[Partition],
     by: FoundBy<'_>,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     if partitions.is_empty() {
         return Ok(());
@@ -36,9 +38,11 @@ pub(crate) async fn keep(
         let title = ["title", "full_name"].iter().find_map(|name| it.args.get(name)?.as_str());
         let refresh_ms = it.refresh.map(|it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX));
         let args = to_json(&it.args)?;
+        // A clock that is ahead must not hide what happens until ours is as late.
+        let shown_at = it.shown_at.map(|it| it.min(now).as_millisecond());
         rows.insert(
             (it.stream, &it.key),
-            (it.stream, &it.key, args, title.map(|it| without_nul(it.to_owned())), refresh_ms),
+            (it.stream, &it.key, args, title.map(|it| without_nul(it.to_owned())), refresh_ms, shown_at),
         );
     }
     let (by_stream, by_key) = match by {
@@ -58,17 +62,21 @@ pub(crate) async fn keep(
     conn.execute(AssertSqlSafe(sql), args![source, &rows]).await?;
     let sql = format!(
         "insert into partitions
-             (source_id, stream, key, args, title, refresh_ms, listed_by_stream, listed_by_key, active, is_valid)
+             (source_id, stream, key, args, title, refresh_ms, listed_by_stream, listed_by_key, active, is_valid,
+              sign_at)
          select $1, t.value ->> 0, t.value ->> 1, t.value ->> 2, t.value ->> 3,
-             cast(t.value ->> 4 as bigint), $3, $4, true, true
+             cast(t.value ->> 4 as bigint), $3, $4, true, true, cast(t.value ->> 5 as bigint)
          from {} where true
          on conflict (source_id, stream, key) do update
              set args = excluded.args, title = excluded.title, refresh_ms = excluded.refresh_ms, active = true,
-                 listed_by_stream = excluded.listed_by_stream, listed_by_key = excluded.listed_by_key
+                 listed_by_stream = excluded.listed_by_stream, listed_by_key = excluded.listed_by_key,
+                 sign_at = case when excluded.sign_at > coalesce(partitions.sign_at, 0) then excluded.sign_at
+                     else partitions.sign_at end
              where not partitions.active or partitions.args <> excluded.args
                  or partitions.refresh_ms is distinct from excluded.refresh_ms
                  or partitions.listed_by_stream is distinct from excluded.listed_by_stream
-                 or partitions.listed_by_key is distinct from excluded.listed_by_key",
+                 or partitions.listed_by_key is distinct from excluded.listed_by_key
+                 or excluded.sign_at > coalesce(partitions.sign_at, 0)",
         each(conn, "$2"),
     );
     conn.execute(AssertSqlSafe(sql), args![source, rows, by_stream, by_key]).await?;

@@ -21,6 +21,7 @@ mod claims;
 mod closing;
 mod damage;
 mod group_commit;
+mod healing;
 mod hints;
 mod items;
 mod landing;

@@ -84,7 +84,7 @@ pub(crate) async fn open(database: &Database) -> Store {
 
 pub(crate) fn partition(stream: &'static str, key: &str) -> Partition {
     let args = json!({ "full_name": format!("toy/{key}") });
-    Partition { stream, key: key.to_owned(), args, start: Vec::new(), refresh: None }
+    Partition { stream, key: key.to_owned(), args, start: Vec::new(), refresh: None, shown_at: None }
 }
 
 pub(crate) fn new_source(name: &str, roots: Vec<Partition>) -> NewSource {

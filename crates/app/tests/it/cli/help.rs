@@ -80,7 +80,7 @@ async fn the_readme_names_every_setting_and_exit_code() {
         assert!(readme.contains(&format!("| `{key}` |")), "the README's table lacks {key}");
         found += 1;
     }
-    assert_eq!(found, 33, "as many settings as the table has: {settings}");
+    assert_eq!(found, 36, "as many settings as the table has: {settings}");
     let (_, codes) = help.split_once("Exit codes:\n").unwrap();
     for line in codes.lines().take_while(|it| !it.is_empty()) {
         let number = line.trim().split(' ').next().unwrap();

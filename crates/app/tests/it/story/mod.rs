@@ -11,6 +11,7 @@ mod events;
 mod faults;
 mod git;
 mod gitlab;
+mod heal;
 mod jira;
 mod ledger;
 mod limits;

@@ -163,6 +163,8 @@ impl World {
     pub(in crate::world) fn pushed(&self, repository: &str, branch: &str, sha: &str) -> Result<(), Error> {
         let found = self.repository(repository)?;
         let now_ms = self.site().clock.now_ms();
+        let pushed_s = self.site().clock.stands_at_ms().map(|it| it / 1_000);
+        found.change(|it| it.pushed_s = pushed_s.or(it.pushed_s));
         let open =
             |it: &&mut MergeRequest| it.state == MergeRequestState::Opened && it.source_branch == branch;
         for it in write(&found.merge_requests).iter_mut().filter(open).filter(|it| it.sha != sha) {

@@ -18,6 +18,7 @@ use crate::dialect::{each, for_update};
 use crate::error::{StoreError, corrupt};
 use crate::queue::enqueue::{self, Enqueue, Enqueued};
 use crate::queue::forecast::Forecast;
+use crate::queue::heal;
 use crate::queue::target::{self, EnqueueTargets, Target, Targeted};
 
 /// Groups whose hints are due that are looked at in one round.
@@ -162,17 +163,21 @@ async fn enqueue_hints(
     let (source, group, decision) = (request.source, request.group, request.decision);
     // Locked, so that of several processes one makes a request of them; those that come meanwhile are the next one's.
     let sql = format!(
-        "select id, stream, partition from hints
+        "select id, stream, partition, received_at from hints
          where source_id = $1 and stream_group = $2 and state = 'waiting' order by id limit $3 {}",
         for_update(conn),
     );
     let rows = conn.rows(AssertSqlSafe(sql), args![source, group.name, WAITING_MAX]).await?;
     let Some(last) = rows.last() else { return Ok(HintsEnqueued::Nothing) };
-    let mut targets = BTreeSet::new();
+    let (mut targets, mut signs) = (BTreeSet::new(), Vec::new());
     let mut whole = request.whole;
     for row in &rows {
         match row.get::<Option<String>>("stream")?.zip(row.get::<Option<String>>("partition")?) {
-            Some((stream, partition)) => drop(targets.insert(Target { stream, partition })),
+            Some((stream, partition)) => {
+                let target = Target { stream, partition };
+                signs.extend(row.time("received_at")?.map(|at| (target.clone(), at)));
+                targets.insert(target);
+            }
             None => whole = true,
         }
     }
@@ -199,6 +204,7 @@ async fn enqueue_hints(
         each(conn, "$1"),
     );
     let hints = conn.execute(AssertSqlSafe(sql), args![to_json(&ids)?, sync]).await?;
+    heal::hinted(conn, source, &signs).await?;
     Ok(HintsEnqueued::Done { sync, hints })
 }
 

@@ -43,6 +43,7 @@ pub(super) struct Rest {
     pub(super) standing: Option<Arc<Standing>>,
     pub(super) schedule: Option<Arc<StoredSchedule>>,
     pub(super) failures: Failures,
+    pub(super) recoveries_in_vain: u64,
 }
 
 /// Partitions of a source whose last job failed.
@@ -100,6 +101,7 @@ pub(super) fn rest(
         standing: standing(row, id)?.map(Arc::new),
         schedule: ticks(row, (name, provider))?.map(Arc::new),
         failures,
+        recoveries_in_vain: row.count("in_vain")?,
     })
 }
 

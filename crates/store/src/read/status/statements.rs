@@ -32,6 +32,7 @@ fn push_streams(args: &mut Vec<Arg>, group: &Group) -> Vec<String> {
 /// The parts of a look, each row of which says which one it is of.
 pub(super) const SOURCE: &str = "source";
 pub(super) const SYNC: &str = "sync";
+pub(super) const RECOVERY: &str = "recovery";
 pub(super) const WAITING: &str = "waiting";
 pub(super) const BUDGET: &str = "budget";
 
@@ -75,23 +76,8 @@ fn part(name: &str, columns: &[(&str, &str)], from: &str) -> String {
 pub(super) fn look(query: &StatusQuery) -> Statement {
     let mut args = Vec::new();
     let sources = sources(query, &mut args);
-    let syncs = part(
-        SYNC,
-        &[
-            ("source_id", "active.source_id"),
-            ("stream_group", "active.stream_group"),
-            ("sync_id", "active.id"),
-            ("trigger", "active.trigger"),
-            ("state", "job.state"),
-            ("jobs", "count(job.id)"),
-        ],
-        &format!(
-            "from syncs as active left join jobs as job on job.sync_id = active.id
-             where active.whole and active.state = 'running' and {}
-             group by active.source_id, active.stream_group, active.id, active.trigger, job.state",
-            about(query, "active.source_id", &mut args),
-        ),
-    );
+    let syncs = under_way(query, (SYNC, "active.whole"), &mut args);
+    let recoveries = under_way(query, (RECOVERY, "active.trigger = 'recovery'"), &mut args);
     let waiting = part(
         WAITING,
         &[("source_id", "source_id"), ("stream_group", "stream_group"), ("until", "min(not_before)")],
@@ -117,7 +103,28 @@ pub(super) fn look(query: &StatusQuery) -> Statement {
             about(query, "payer.id", &mut args),
         ),
     );
-    Statement([sources, syncs, waiting, budgets].join("\nunion all\n"), args)
+    Statement([sources, syncs, recoveries, waiting, budgets].join("\nunion all\n"), args)
+}
+
+/// The syncs under way of a kind, with their jobs counted by state.
+fn under_way(query: &StatusQuery, (name, which): (&str, &str), args: &mut Vec<Arg>) -> String {
+    part(
+        name,
+        &[
+            ("source_id", "active.source_id"),
+            ("stream_group", "active.stream_group"),
+            ("sync_id", "active.id"),
+            ("trigger", "active.trigger"),
+            ("state", "job.state"),
+            ("jobs", "count(job.id)"),
+        ],
+        &format!(
+            "from syncs as active left join jobs as job on job.sync_id = active.id
+             where {which} and active.state = 'running' and {}
+             group by active.source_id, active.stream_group, active.id, active.trigger, job.state",
+            about(query, "active.source_id", args),
+        ),
+    )
 }
 
 fn sources(query: &StatusQuery, args: &mut Vec<Arg>) -> String {
@@ -196,11 +203,13 @@ pub(super) fn resting(conn: &Conn, asked: &Asked<'_>) -> Result<Statement, Store
             standing.sync_id, standing.state, standing.ended_at, standing.last_success_at, standing.jobs,
             standing.failed, standing.error_what, standing.error_code, standing.error_detail,
             schedule.stream_group as scheduled, schedule.off, schedule.every_ms, schedule.interval_ms,
-            schedule.next_at, schedule.last_tick_at, schedule.skipped, schedule.last_skipped_at
+            schedule.next_at, schedule.last_tick_at, schedule.skipped, schedule.last_skipped_at,
+            coalesce(healing.in_vain, 0) as in_vain
          from sources as source
          left join tenants as tenant on tenant.id = source.tenant_id
          left join standings as standing on standing.source_id = source.id and standing.stream_group = {group}
          left join schedules as schedule on schedule.source_id = source.id and schedule.stream_group = {group}
+         left join healing on healing.source_id = source.id and healing.stream_group = {group}
          left join (select distinct source_id from partitions where error_code is not null and active
                  and stream in ({streams}) and source_id in {ids}) as broken on broken.source_id = source.id
          where source.id in {ids}",
