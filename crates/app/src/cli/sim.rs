@@ -20,11 +20,14 @@ const EXAMPLES: &str = "Examples:
   syncline sim --latency-ms 50 --faults 5xx=0.05,cut=0.02,seed=7
   syncline sim --limits primary=60,window=120      a small budget, to see a sync wait
 
-Faults: seed=N; only=github|gitlab|jira; 5xx, cut, html, slow, reset, secondary, hang = a probability from 0 to 1; empty,
-gone, legal, denied, opaque, nolast, paused = OWNER/NAME; renamed=OWNER/OLD>OWNER/NEW.
-Limits: primary, points, concurrent, anonymous, gitlab, jira_quota, jira_burst, jira_writes, dc_bucket, dc_fill = a
-number (0 switches it off); window, jira_window, dc_interval = seconds.
-What it was asked, and every rule that was broken: the report under /__sim/report of the same address.";
+Faults: seed=N; only=github|gitlab|jira;
+  5xx, cut, html, slow, reset, secondary, hang = a probability from 0 to 1;
+  empty, gone, legal, denied, opaque, nolast, paused = OWNER/NAME; renamed=OWNER/OLD>OWNER/NEW
+Limits: primary, points, concurrent, anonymous, gitlab, jira_quota, jira_burst, jira_writes,
+  dc_bucket, dc_fill = a number (0 switches it off); window, jira_window, dc_interval = seconds
+
+What it was asked, and every rule that was broken: the report under /__sim/report of the same
+address.";
 
 /// Run fake providers to rehearse against
 #[derive(Debug, Args)]

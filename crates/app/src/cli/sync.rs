@@ -4,6 +4,7 @@
 
 use clap::{Args, Subcommand};
 use domain::id::{JobId, SyncId};
+use domain::job::Lane;
 use domain::policy::Reason;
 use engine::{SourceRow, SyncRow, SyncService, Target};
 use serde_json::{Value, json};
@@ -151,6 +152,9 @@ async fn start(args: &StartArgs, app: &App, service: &SyncService) -> anyhow::Re
         for it in &asked {
             let row = followed.iter().find(|row| Some(row.id) == it.sync);
             exit = exit.worse(tell_ended(it, row, app, service).await?);
+            if let Some(row) = row {
+                tell_beside(it, row, app, service).await?;
+            }
         }
         // What the others found may be theirs to read.
         asked = Vec::new();
@@ -250,6 +254,19 @@ async fn tell_ended(
         }
         (None, None) => Ok(Exit::Failed),
     }
+}
+
+/// Says what other lanes of the group read meanwhile: it may be all that came.
+async fn tell_beside(asked: &Asked, row: &SyncRow, app: &App, service: &SyncService) -> anyhow::Result<()> {
+    let latest = service.syncs(Some(asked.source.id), LATEST).await?;
+    let meanwhile = |it: &&SyncRow| {
+        let other = it.lane.is_some_and(|lane| lane != Lane::Forward) && it.group == asked.group;
+        other && it.requests > 0 && it.closed_at.is_none_or(|at| at >= row.created_at)
+    };
+    for it in latest.iter().filter(meanwhile) {
+        view::print_beside(&app.out, it)?;
+    }
+    Ok(())
 }
 
 async fn status(args: &StatusArgs, app: &App, service: &SyncService) -> anyhow::Result<Exit> {

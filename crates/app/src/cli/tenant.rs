@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::App;
 use super::view;
 use crate::exit::{Exit, Failure};
-use crate::output::{Field, Style, count};
+use crate::output::{Field, Style, count, plural};
 
 /// Make, list and revoke tenants
 #[derive(Debug, Subcommand)]
@@ -95,8 +95,8 @@ async fn list(app: &App, service: &SyncService) -> anyhow::Result<Exit> {
 
 async fn revoke(args: &RevokeArgs, app: &App, service: &SyncService) -> anyhow::Result<Exit> {
     let tenant = service.tenant(&args.name).await?;
-    let question =
-        format!("End the access of `{}` and stop syncing its {} sources?", tenant.name, tenant.sources);
+    let sources = plural(tenant.sources, "source");
+    let question = format!("End the access of `{}` and stop syncing its {sources}?", tenant.name);
     if !args.yes {
         if !app.out.can_ask() {
             return Err(Failure::usage(format!("nobody can be asked here: say --yes. {question}")));

@@ -155,6 +155,15 @@ pub(crate) fn print_sync(
     print_errors(out, about, sync)
 }
 
+/// Prints in a line what a sync of another lane read.
+pub(crate) fn print_beside(out: &Output, sync: &SyncRow) -> std::io::Result<()> {
+    let (records, rows) = (plural(sync.records, "record"), plural(sync.rows_written, "landed row"));
+    let state = sync.state;
+    let text =
+        format!("beside it {}: {records}, {rows} new or changed; {state}, sync {}", what(sync), sync.id);
+    out.line(format!("  {}", out.paint().of(Style::Quiet, text)))
+}
+
 /// Prints what went wrong, each sentence once with the places that share it.
 fn print_errors(out: &Output, about: About<'_>, sync: &SyncRow) -> std::io::Result<()> {
     let mut groups: Vec<(String, Vec<String>)> = Vec::new();

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use engine::{DeliveryQuery, DeliveryRow, HintRow, Missed, SourceRow, SyncService};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::App;
 use super::view;
@@ -93,10 +94,24 @@ fn path(source: &SourceRow) -> String {
     format!("/api/webhooks/{}", source.id)
 }
 
+/// Passes an address that a provider can deliver to.
+fn reachable(at: &str) -> anyhow::Result<&str> {
+    let is_one = |it: &Url| {
+        let plain = it.query().is_none() && it.fragment().is_none() && it.username().is_empty();
+        matches!(it.scheme(), "https" | "http") && it.has_host() && plain && it.password().is_none()
+    };
+    if at.contains(char::is_whitespace) || !Url::parse(at).is_ok_and(|it| is_one(&it)) {
+        let says = format!("--at: `{at}` is no address to deliver to; say it as https://sync.example.com");
+        return Err(Failure::with(Exit::Usage, "invalid", says));
+    }
+    Ok(at)
+}
+
 async fn url(args: &UrlArgs, app: &App, service: &SyncService) -> anyhow::Result<Exit> {
+    let at = args.at.as_deref().map_or(Ok(SOMEWHERE), reachable)?;
     let source = service.source(&args.name).await?;
     let since = service.webhook_since(source.id).await?;
-    let url = format!("{}{}", args.at.as_deref().unwrap_or(SOMEWHERE).trim_end_matches('/'), path(&source));
+    let url = format!("{}{}", at.trim_end_matches('/'), path(&source));
     app.out.json(&json!({
         "source": source.name,
         "path": path(&source),

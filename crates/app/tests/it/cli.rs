@@ -14,3 +14,4 @@ mod signal;
 mod source;
 mod sync;
 mod tenant;
+mod webhook;

@@ -57,6 +57,15 @@ pub struct Demand {
     pub recent: Vec<u64>,
 }
 
+impl Demand {
+    /// Says whether no partition of the stream was ever read, nor waits to be.
+    fn knows_nothing(&self) -> bool {
+        let read =
+            [self.repeated, self.once, self.again, self.first].iter().map(|it| it.partitions).sum::<u64>();
+        read == 0 && self.unread == 0
+    }
+}
+
 /// From what a number was reckoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
@@ -102,7 +111,7 @@ pub struct Expected {
     pub requests: u64,
     /// Of them, those that a budget pays for.
     pub charged: u64,
-    /// Whether there may be more: something is to be read that nothing was measured of.
+    /// Whether there may be more: something is to be read that nothing was measured of, or nobody knows what there is.
     pub at_least: bool,
     /// Partitions that were never read.
     pub unread: u64,
@@ -124,6 +133,8 @@ pub fn expect(demands: &[Demand], unchanged_is_free: bool) -> Expected {
             all.streams.push(forecast);
         }
     }
+    // Where no partition is known, what finds them was not read yet.
+    all.at_least |= demands.iter().all(Demand::knows_nothing);
     all.charged = all.requests.saturating_sub(if unchanged_is_free { unchanged } else { 0 });
     all
 }
@@ -291,12 +302,22 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_has_looked_for_is_no_number() {
+        for demands in [vec![], vec![demand()], vec![demand(), demand()]] {
+            let all = expect(&demands, true);
+            assert_eq!((all.requests, all.at_least), (0, true), "{demands:?}");
+        }
+    }
+
+    #[test]
     fn due_items_take_their_pages_and_never_less_than_usual() {
-        let due = Demand { due_pages: 4, by_page: measured(10, 25, 0), ..demand() };
+        let due =
+            Demand { first: measured(10, 25, 0), due_pages: 4, by_page: measured(10, 25, 0), ..demand() };
         check(due.clone(), 10, Basis::Measured, false);
         check(Demand { recent: vec![3, 900, 12, 11, 14], ..due.clone() }, 12, Basis::Measured, false);
         check(Demand { by_page: Measured::default(), ..due }, 4, Basis::Measured, false);
-        assert_eq!(expect(&[demand()], true), Expected::default());
+        let idle = Demand { first: measured(1, 2, 0), ..demand() };
+        assert_eq!(expect(&[demand(), idle], true), Expected::default());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use domain::connector::{Group, Spec};
 use domain::id::{SourceId, SyncId};
 use domain::policy::forecast::{self, Bill, Expected, Purse};
 use domain::policy::ledger::Class;
-use domain::policy::{Budget, Thresholds, believed};
+use domain::policy::{Budget, Reason, Thresholds, believed};
 use jiff::{SignedDuration, Timestamp};
 use store::{Forecast, OpenLane, Outlook, PastForecast, StoreError, StoredFacts};
 
@@ -112,6 +112,8 @@ impl SyncService {
         let spent = if due_at.is_some() { purse } else { &mut own };
         let from = due_at.unwrap_or(now);
         let (takes, bill) = bill(&expected, &outlook, spent, from);
+        // Nobody can ask for what would be refused until a person says otherwise.
+        let refused = matches!(status.decision.reason, Reason::Disabled | Reason::NoOwner);
         let known = takes.is_some() || bill.is_some_and(|it| it.waits > SignedDuration::ZERO);
         Ok(GroupPlan {
             source: status.source,
@@ -124,7 +126,7 @@ impl SyncService {
             spent: if status.active_sync.is_some() { outlook.active.0 } else { 0 },
             takes,
             waits: bill.map_or(SignedDuration::ZERO, |it| it.waits),
-            ends_at: bill.filter(|_| known).map(|it| it.ends_at),
+            ends_at: bill.filter(|_| known && !(refused && due_at.is_none())).map(|it| it.ends_at),
             purse: before,
             expected,
             lanes: outlook.lanes,

@@ -143,7 +143,8 @@ impl SyncService {
             let spec = connector(stored.provider)?.spec();
             let facts = facts::facts(&stored.facts, spec, self.options.thresholds(stored.group), now);
             let decision = policy::evaluate(&facts, Trigger::Manual, now);
-            let tick = self.next_tick(stored.group, stored.schedule.as_deref(), stored.facts.enabled, now);
+            let runs = stored.facts.enabled && stored.facts.has_owner;
+            let tick = self.next_tick(stored.group, stored.schedule.as_deref(), runs, now);
             let escalates = heal::warns(stored.recoveries_in_vain, &self.options.maintenance.healing);
             groups.push(GroupStatus { escalates, ..group_status(stored, decision, tick, now) });
         }

@@ -54,6 +54,14 @@ impl SyncService {
         {
             return Err(Error::Unknown { what: "stream", id: it.stream.clone() });
         }
+        // A key that was mistyped must not pass beside others, nor read as if everything had to be synced first.
+        if let Some(it) = self.store.unknown_target(source, &targets).await? {
+            let why = format!(
+                "nothing that is read of `{}` has the key `{}`; /api/v1/sources/{source}/partitions lists the keys",
+                it.stream, it.partition
+            );
+            return Err(Error::Invalid { field: "partition", why });
+        }
         let (decision, stored) = self.decide_targets(source, (spec, group), trigger, &targets).await?;
         let refuse = |decision| Refuse { source, group, trigger, decision, tick: None };
         if decision.action != Action::Start {

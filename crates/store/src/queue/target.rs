@@ -72,6 +72,19 @@ impl Store {
         self.inner.db.read((source, targets), |conn, input| Box::pin(last_manual(conn, input))).await
     }
 
+    /// Returns the first of the targets that is not among the partitions of its stream that are read; `None` where there
+    /// is no such one, or of the stream nothing is known at all.
+    pub async fn unknown_target(
+        &self,
+        source: SourceId,
+        targets: &[Target],
+    ) -> Result<Option<Target>, StoreError> {
+        let rows: Vec<(&str, &str)> =
+            targets.iter().map(|it| (it.stream.as_str(), it.partition.as_str())).collect();
+        let input = (source, to_json(&rows)?);
+        self.inner.db.read(input, |conn, (source, rows)| Box::pin(unknown(conn, *source, rows))).await
+    }
+
     /// Makes a sync of some partitions, and has those that have an active job run once more.
     pub async fn enqueue_targets(
         &self,
@@ -85,6 +98,20 @@ impl Store {
         }
         Ok(made)
     }
+}
+
+async fn unknown(conn: &mut Conn, source: SourceId, targets: &str) -> Result<Option<Target>, StoreError> {
+    let sql = format!(
+        "select t.value ->> 0 as stream, t.value ->> 1 as key from {}
+         where exists (select 1 from partitions as other where other.source_id = $1
+                 and other.stream = t.value ->> 0 and other.active)
+             and not exists (select 1 from partitions as own where own.source_id = $1
+                 and own.stream = t.value ->> 0 and own.key = t.value ->> 1 and own.active)
+         limit 1",
+        each(conn, "$2"),
+    );
+    let row = conn.row(AssertSqlSafe(sql), args![source, targets]).await?;
+    row.map(|it| Ok(Target { stream: it.get("stream")?, partition: it.get("key")? })).transpose()
 }
 
 pub(crate) async fn enqueue(

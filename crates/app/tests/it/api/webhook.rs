@@ -193,7 +193,7 @@ async fn a_sync_may_be_asked_for_one_repository() {
         assert_eq!(stage.scene.database.number(&sql).await, expected, "{name}");
     }
     let unknown = json!({ "source": source, "group": "commits", "targets": [{ "stream": "branches", "partition": "7" }] });
-    admin.post("/api/v1/syncs", &unknown).await.expect_problem(409, "nothing_to_sync");
+    admin.post("/api/v1/syncs", &unknown).await.expect_problem(422, "invalid");
     admin
         .post("/api/v1/syncs", &json!({ "source": source, "targets": one }))
         .await

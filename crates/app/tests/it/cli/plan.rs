@@ -40,6 +40,10 @@ async fn a_plan_says_what_the_next_sync_takes(database: Database) {
     assert_eq!((&new["takesMs"], &new["endsAt"], &new["last"]), (&Value::Null, &Value::Null, &Value::Null));
     assert!(new["dueAt"].is_i64(), "{new:#}");
     scene.run(&["plan"]).await.expect_code(0).expect_words("≥ 3").expect_words("3 parts never read");
+    // What the group of issues will read is found by the other one first.
+    let all = scene.run(&["plan", "--json"]).await.json();
+    let timeline = all["plans"].as_array().unwrap().iter().find(|it| it["group"] == "timeline").unwrap();
+    assert_eq!((&timeline["requests"], &timeline["atLeast"]), (&0.into(), &true.into()), "{all:#}");
 
     let first = scene.completes().await;
     let told = planned(&scene).await;

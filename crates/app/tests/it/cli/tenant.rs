@@ -44,9 +44,18 @@ async fn a_tenant_sees_its_own_sources() {
     assert_eq!((&own["sources"][0]["tenant"], &own["sources"][0]["state"]), (&"blue".into(), &"idle".into()));
 
     let refused = sandbox.ends(2, "tenant revoke blue").await.stderr;
-    assert!(refused.contains("--yes"), "{refused}");
+    assert!(refused.contains("--yes") && refused.contains("its 1 source?"), "{refused}");
+    let plan = async || sandbox.ends(0, "plan --tenant blue --json").await.json()["plans"].clone();
+    assert!(plan().await[0]["dueAt"].is_i64() && plan().await[0]["endsAt"].is_i64(), "{:#}", plan().await);
     let revoked = sandbox.ends(0, "tenant revoke blue --yes --json").await.json();
     assert!(revoked["revokedAt"].is_i64(), "{revoked}");
+    // What is never synced is not due, and ends at no time.
+    let plans = plan().await;
+    for it in plans.as_array().unwrap() {
+        assert!(it["dueAt"].is_null() && it["endsAt"].is_null(), "{plans:#}");
+    }
+    let stands = sandbox.ends(0, "status --tenant blue --json").await.json();
+    assert!(stands["sources"][0]["nextSyncAt"].is_null(), "{stands:#}");
     let text = sandbox.ends(0, "tenant list").await.stdout;
     assert!(text.contains("revoked just now") && text.contains("active"), "{text}");
     let refused = sandbox.ends(4, "sync start --group commits --tenant blue --json").await.json();

@@ -116,7 +116,10 @@ async fn merge_requests_stand_as_they_are_at_gitlab(database: Database) {
     let scene = Scene::at_host(gitlab(), database, &sim, &[]).await;
     let scene = scene.set("SYNCLINE_MANUAL_COOLDOWN", "timeline=0s");
     scene.completes().await;
-    timeline(&scene).await;
+    let requests = sim.world().merge_requests(name).unwrap().len()
+        + sim.world().merge_requests("acme/repo-2").unwrap().len();
+    let first = scene.run(&["sync", "start", "--source", SOURCE, "--group", "timeline", "--wait"]).await;
+    first.expect_code(0).expect_words(&format!("beside it timeline backfill: {requests} records"));
     assert_merge_requests(&scene, &sim).await;
     // All of them were there before the project was found, so the backfill read them, and once.
     let lanes =

@@ -414,7 +414,10 @@ async fn one_repository_may_be_read_by_itself() {
         assert_eq!(read, i64::from(nth == 1), "{name}");
     }
     let unknown = scene.run(&[&["sync", "start", "--json"], &of[..], &["7"]].concat()).await;
-    unknown.expect_code(4).expect_words("nothing_to_sync");
+    unknown.expect_code(2).expect_words("nothing that is read of `branches` has the key `7`");
+    // Beside one that there is, it is not dropped in silence.
+    let both = scene.run(&[&["sync", "start", "--json"], &of[..], &[id.as_str(), "7"]].concat()).await;
+    both.expect_code(2).expect_words("nothing that is read of `branches` has the key `7`");
     scene.run(&["sync", "start", "--source", SOURCE, "--partition", "7"]).await.expect_code(2);
 }
 
