@@ -99,7 +99,7 @@ async fn a_thousand_deliveries_with_kills_take_few_syncs_and_none_is_lost(databa
                 }
             })
             .await;
-        assert!(rounds > 10 || rounds != 0 || !again.is_empty(), "nothing was under way when it was killed");
+        assert!(rounds >= 2 || !again.is_empty(), "nothing was under way when it was killed");
         waiting = [again, rest].concat();
         if rounds < 2 {
             assert_eq!(server.ended_within(SOON).await, None);
