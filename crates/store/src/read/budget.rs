@@ -54,12 +54,16 @@ async fn list(
             of = format!("{of} and source.{column} = ${}", args.len());
         }
     }
+    // Counted once for all: to look for each source at all others of its account would take the square of them.
     let sql = format!(
-        "select source.id, source.name, source.provider, source.account, {COLUMNS},
+        "with shared as materialized (
+             select account from sources where account is not null group by account
+             having min(tenant_id) <> max(tenant_id)
+         )
+         select source.id, source.name, source.provider, source.account, {COLUMNS},
              coalesce((select cast(sum(requests) as bigint) from grants where grants.account = budgets.account
                  and grants.bucket = budgets.bucket and grants.expires_at > $1), 0) as granted,
-             exists (select 1 from sources as other where other.account = source.account
-                 and other.tenant_id <> source.tenant_id) as is_shared
+             source.account in (select account from shared) as is_shared
          from sources as source join budgets on budgets.account = source.account
          where source.removed_at is null {of} order by source.name, source.id, budgets.bucket"
     );
