@@ -97,6 +97,7 @@ async fn fill(store: &Store, jobs: u64) -> Result<()> {
             args: Value::Null,
             start: Vec::new(),
             refresh: None,
+            shown_at: None,
         };
         let new = NewSource {
             tenant: TenantId(1),
