@@ -62,6 +62,8 @@ pub(crate) async fn snapshot(database: &Database) -> Rows {
             "partitions",
             &[
                 "last_synced_at",
+                "news_at",
+                "heal_at",
                 "invalid_at",
                 "reads",
                 "first_requests",
