@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::db::lite::{File, Readers, at_once};
 use crate::db::writer::{KillAt, KillSwitch, Writer};
-use crate::db::{Conn, Db, PAGES_AT_ONCE, args};
+use crate::db::{Conn, Db, Looks, PAGES_AT_ONCE, args};
 use crate::dialect;
 use crate::error::{OpenError, StoreError, broken};
 use crate::landing::{self, Layouts};
@@ -266,7 +266,8 @@ async fn open_postgres(
     let readers = pool(READERS_MAX, connect.clone().options(READERS_PLAN));
     prepare_postgres(&writers, specs).await?;
     let pages = Semaphore::new(PAGES_AT_ONCE);
-    Ok((Db::Pg { writers, readers, pages, kill: KillSwitch::new(options.kill_at) }, connect))
+    let looks = Looks::new();
+    Ok((Db::Pg { writers, readers, pages, looks, kill: KillSwitch::new(options.kill_at) }, connect))
 }
 
 fn pool(connections_max: u32, connect: PgConnectOptions) -> PgPool {
